@@ -1,0 +1,41 @@
+# make release   set up, simulate, train, score: a release directory and a report (SCALE=demo|workstation|paper)
+# make test      set up, then every check and test that CI runs
+# make plan      dry run with a summary of each stage
+# make doctor    what is installed and what is missing
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup doctor plan release report test unit bench clean
+
+SCALE ?= demo
+CORES ?= $(shell nproc)
+export PATH := $(CURDIR)/.venv/bin:$(subst $() ,:,$(wildcard $(CURDIR)/.conda/*/bin)):$(PATH)
+export OMP_NUM_THREADS := 1
+SNAKEMAKE := snakemake --profile profiles/workstation --config scale=$(SCALE)
+
+help:
+	@sed -n 's/^# \(make .*\)/\1/p' Makefile
+
+setup:
+	@scripts/setup.sh
+
+doctor: setup
+	@mobcg doctor
+
+plan: setup
+	@mobcg status --scale $(SCALE)
+	@$(SNAKEMAKE) --cores $(CORES) --dry-run --quiet rules
+
+# One controller a directory; a lock that a killed one left behind is lifted only when no other is alive.
+release: setup
+	@mkdir -p results
+	@exec 9>results/.controller.lock; \
+	flock -n 9 || { echo "Another \`make release\` is at work in this directory; wait for it or stop it." >&2; exit 1; }; \
+	if [ -n "$$(ls -A .snakemake/locks 2>/dev/null)" ]; then $(SNAKEMAKE) --unlock --quiet; fi; \
+	$(SNAKEMAKE) --cores $(CORES) --logger mobcg
+
+test: setup
+	@.ci/checks
+
+clean:
+	rm -rf results .snakemake

@@ -1,0 +1,71 @@
+# mobcg: atomistic runs -> bead trajectories -> inversion -> coarse runs -> tables -> predictor -> scores -> release.
+# `snakemake --cores 2` makes the release and the report of the scale that config/config.yaml names.
+import shlex
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+from snakemake.utils import min_version
+
+from mobcg.errors import InputError
+from mobcg.__main__ import checked_plan
+from mobcg.plan import canonical_json, record_files
+
+min_version("9.10")
+
+
+configfile: "config/config.yaml"
+
+
+try:
+    PLAN = checked_plan(config)
+except InputError as error:
+    raise WorkflowError(str(error)) from None
+
+# Steps run in this very Python: an environment of `--sdm conda` adds one simulation program and nothing else.
+shell.prefix(f'python() ( exec {shlex.quote(sys.executable)} "$@" ); ')
+
+RESULTS = PLAN.config.results_dir
+SCALE = PLAN.scale_dir
+
+
+wildcard_constraints:
+    run_id="[0-9a-f]{16}",
+    potential_id="[0-9a-f]{16}",
+    shard_id="[0-9a-f]{16}",
+    molecule="[a-z0-9-]+",
+    fold="[a-z0-9-]+",
+    model="[a-z0-9_]+",
+
+
+include: "rules/atomistic.smk"
+include: "rules/inversion.smk"
+include: "rules/coarse.smk"
+include: "rules/database.smk"
+include: "rules/predictor.smk"
+include: "rules/report.smk"
+
+
+localrules:
+    all,
+    release,
+    report,
+    list_records,
+    reuse_record,
+
+
+rule all:
+    default_target: True
+    input:
+        rules.write_release.output.pointer,
+        rules.make_report.output,
+
+
+rule release:
+    input:
+        rules.write_release.output.pointer,
+
+
+rule report:
+    input:
+        rules.make_report.output,

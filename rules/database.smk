@@ -1,0 +1,96 @@
+# database: records -> tables to train on, and at the end the release.
+# in   the records of atomistic, inversion, coarse and evaluation; the base release, if one is named
+# out  {scale}/tables/           the training set: every table but the evaluations
+#      releases/{version}/       the release; {scale}/release.txt names it
+# why  what was simulated becomes data that outlive the code
+
+RECORDS = record_files(PLAN)
+BASE = f"--base {PLAN.config.base_release}" if PLAN.config.base_release else ""
+
+
+# Where the records of this plan lie, and the rows of the molecules.
+rule list_records:
+    output:
+        f"{SCALE}/records.json",
+    log:
+        f"{RESULTS}/logs/list_records/{PLAN.scale.name}.log",
+    conda:
+        "../envs/mobcg.yaml"
+    params:
+        config=canonical_json(config),
+    shell:
+        "python -m mobcg.plan --config {params.config:q} --out {output} 2>&1 | tee {log}"
+
+
+# One record of the base release as a file of its own, for the steps that build on it.
+rule reuse_record:
+    output:
+        f"{RESULTS}/reused/{{room}}/{{record_id}}.parquet",
+    log:
+        f"{RESULTS}/logs/reuse_record/{{room}}/{{record_id}}.log",
+    wildcard_constraints:
+        room="atomistic|inversion",
+        record_id="[0-9a-f]{16}",
+    conda:
+        "../envs/mobcg.yaml"
+    params:
+        base=BASE,
+    shell:
+        "python -m mobcg.database.reuse {params.base:q} --room {wildcards.room} --id {wildcards.record_id}"
+        " --out {output} 2>&1 | tee {log}"
+
+
+# The training set: every row that a model may learn from, and which molecule each fold holds out.
+rule assemble_tables:
+    input:
+        RECORDS["atomistic"],
+        RECORDS["potentials"],
+        RECORDS["coarse"],
+        records=rules.list_records.output,
+    output:
+        directory(f"{SCALE}/tables"),
+    log:
+        f"{RESULTS}/logs/assemble_tables/{PLAN.scale.name}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/assemble_tables/{PLAN.scale.name}.tsv"
+    conda:
+        "../envs/mobcg.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        version=PLAN.release_version,
+        base=BASE,
+    shell:
+        "python -m mobcg.database.build --inputs {input.records} --version {params.version} {params.base}"
+        " --training-set {output} 2>&1 | tee {log}"
+
+
+# The release: checked, compared with the one before, and never changed again.
+rule write_release:
+    input:
+        RECORDS["atomistic"],
+        RECORDS["potentials"],
+        RECORDS["coarse"],
+        RECORDS["evaluation"],
+        records=rules.list_records.output,
+        models=expand(
+            f"{SCALE}/models/all/{{model}}", model=PLAN.scale.predictor.models
+        ),
+    output:
+        pointer=f"{SCALE}/release.txt",
+    log:
+        f"{RESULTS}/logs/write_release/{PLAN.scale.name}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/write_release/{PLAN.scale.name}.tsv"
+    conda:
+        "../envs/mobcg.yaml"
+    resources:
+        mem_mb=4000,
+    params:
+        version=PLAN.release_version,
+        base=BASE,
+        releases=PLAN.config.releases_dir,
+        models=lambda wildcards, input: str(Path(input.models[0]).parent),
+    shell:
+        "python -m mobcg.database.build --inputs {input.records} --version {params.version} {params.base}"
+        " --models {params.models:q} --releases {params.releases:q} --published {output.pointer} 2>&1 | tee {log}"

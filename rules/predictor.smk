@@ -1,0 +1,35 @@
+# predictor: training set -> models -> potentials of the liquids -> coarse runs -> scores.
+# in   the tables without evaluations; for each liquid its atomistic records and inverted potential
+# out  {scale}/models/{fold}/{model}/              fold = molecule held out, or all (the released model)
+#      {scale}/evaluation/{molecule}.{model}.parquet
+# why  a liquid is scored by a model that never saw a row descended from it
+
+
+# One model of one fold.
+rule train:
+    input:
+        rules.assemble_tables.output,
+    output:
+        directory(f"{SCALE}/models/{{fold}}/{{model}}"),
+    log:
+        f"{RESULTS}/logs/evaluate/{PLAN.scale.name}/{{molecule}}.{{model}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/evaluate/{PLAN.scale.name}/{{molecule}}.{{model}}.tsv"
+    conda:
+        "../envs/lammps.yaml"
+    threads: 1
+    resources:
+        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+    params:
+        spec=lambda wildcards: canonical_json(
+            PLAN.evaluations[f"{wildcards.molecule}.{wildcards.model}"]
+        ),
+        work=lambda wildcards: f"{SCALE}/work/evaluation/{wildcards.molecule}.{wildcards.model}",
+        model_dir=lambda wildcards, input: (
+            f"--model-dir {input.model_dir}" if "model_dir" in input.keys() else ""
+        ),
+    shell:
+        "python -m mobcg.predictor.evaluate --spec {params.spec:q} --atomistic {input.atomistic}"
+        " --potential {input.potential} {params.model_dir}"
+        " --work {params.work:q} --out {output} 2>&1 | tee {log}"

@@ -1,0 +1,82 @@
+"""From atoms to beads: centre of mass and net force of each molecule, whole and unwrapped in time."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from MDAnalysis.coordinates.TRR import TRRReader
+from numpy.typing import ArrayLike, NDArray
+
+from mobcg.errors import SimulationError
+
+
+def whole_molecules(positions_nm: NDArray, box_length_nm: float) -> NDArray[np.float64]:
+    """Return atoms as the periodic images nearest to their molecule's first atom.
+
+    Parameters
+    ----------
+    positions_nm
+        (molecules, atoms, 3), wrapped in any way.
+    box_length_nm
+        Edge of the cubic box.
+
+    Raises
+    ------
+    SimulationError
+        A molecule reaches nearly half a box from its first atom, so that the nearest image may be the wrong one.
+    """
+    first = positions_nm[:, :1]
+    offset = np.asarray(positions_nm - first, np.float64)
+    offset -= box_length_nm * np.round(offset / box_length_nm)
+    if np.abs(offset).max() > 0.45 * box_length_nm:
+        raise SimulationError(f"a molecule is as long as half the box of {box_length_nm:.3f} nm")
+    return first + offset
+
+
+def centres_of_mass(positions_nm: NDArray, masses_g_mol: ArrayLike) -> NDArray[np.float64]:
+    """Return Σ m_i r_i / Σ m_i of each molecule: (molecules, atoms, 3) and (atoms,) → (molecules, 3)."""
+    return np.average(positions_nm, axis=1, weights=np.asarray(masses_g_mol, np.float64))
+
+
+def unwrap_in_time(positions_nm: NDArray, box_length_nm: float) -> NDArray[np.float64]:
+    """Return positions (frames, beads, 3) without jumps across the box; no bead moves half a box in one frame."""
+    steps = np.diff(np.asarray(positions_nm, np.float64), axis=0)
+    steps -= box_length_nm * np.round(steps / box_length_nm)
+    return np.concatenate([positions_nm[:1], positions_nm[0] + np.cumsum(steps, axis=0)])
+
+
+def scale_molecules(positions_nm: NDArray, masses_g_mol: ArrayLike, factor: float) -> NDArray[np.float64]:
+    """Return whole molecules (molecules, atoms, 3) moved as rigid bodies so that their centres scale by `factor`."""
+    centres = centres_of_mass(positions_nm, masses_g_mol)
+    return positions_nm + (factor - 1) * centres[:, None]
+
+
+def read_beads(
+    trr: Path, masses_g_mol: ArrayLike, box_length_nm: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]:
+    """Read a trajectory of identical molecules as beads.
+
+    Parameters
+    ----------
+    trr
+        GROMACS trajectory with positions and forces in every frame.
+    masses_g_mol
+        (atoms of one molecule,).
+    box_length_nm
+        Edge of the cubic box.
+
+    Returns
+    -------
+    time_ps, positions_nm, forces_kj_mol_nm
+        (frames,), (frames, molecules, 3) unwrapped in time, (frames, molecules, 3).
+    """
+    masses = np.asarray(masses_g_mol, np.float64)
+    times, centres, forces = [], [], []
+    with TRRReader(str(trr), convert_units=False, refresh_offsets=True) as reader:
+        for frame in reader:
+            atoms = frame.positions.reshape(-1, masses.size, 3)
+            centres.append(centres_of_mass(whole_molecules(atoms, box_length_nm), masses))
+            forces.append(frame.forces.reshape(-1, masses.size, 3).sum(axis=1, dtype=np.float64))
+            times.append(frame.time)
+    return np.array(times), unwrap_in_time(np.array(centres), box_length_nm), np.array(forces, np.float32)

@@ -1,0 +1,355 @@
+"""One atomistic run: box, minimisation, squeeze, NPT until the density has settled, NVT at that density → beads.
+
+    python -m mobcg.atomistic.simulate --spec '<json>' --work DIR --out beads.npz [--threads 1] [--max-hours H]
+
+Started again after any interruption it goes on where it was. With one thread the result is bitwise the same however
+often that happened. A run whose physics fails gives a file without frames and with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from mobcg.atomistic.beads import read_beads, scale_molecules, whole_molecules
+from mobcg.atomistic.density import SettledDensity, judge_density
+from mobcg.atomistic.force_field import MoleculeFiles, molecule_files
+from mobcg.atomistic.gromacs import (
+    Machine,
+    Progress,
+    Stage,
+    UnfinishedError,
+    UnstableError,
+    minimise,
+    read_energies,
+    run_stage,
+    steps,
+)
+from mobcg.atomistic.topology import format_top
+from mobcg.errors import InputError, SimulationError
+from mobcg.observables import BeadTrajectory
+from mobcg.pair import CUTOFF_NM
+from mobcg.plan import Spec, run_id, seed
+from mobcg.programs import run, versions
+from mobcg.records import work_directory
+from mobcg.units import mass_density_kg_m3, number_density_nm3
+
+# Fractions of the expected density at which molecules are inserted: looser where the tighter does not take them all.
+INSERTION_FRACTIONS = (0.65, 0.5, 0.35)
+SQUEEZE_BAR = 1000.0
+SQUEEZE_K = 450.0
+SQUEEZE_TIME_STEP_FS = 1.0
+HALVINGS = 2
+# Half of the expected density is no liquid any more.
+LEAST_DENSITY_FRACTION = 0.5
+TEMPERATURE_TOLERANCE = 0.02
+BLOCKS_LIKELY = 3
+UNSETTLED = "the density drifted, or was not precise to 0.3 %, when npt_max_ps was reached"
+EXIT_UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: start again
+
+
+def simulate(spec: Spec, work: Path, machine: Machine) -> BeadTrajectory:
+    """Run or continue the simulation that a spec asks for.
+
+    Parameters
+    ----------
+    spec
+        Atomistic spec of `mobcg.plan`.
+    work
+        Folder of this run alone; holds what a restart needs.
+    machine
+        Threads and time.
+
+    Returns
+    -------
+    BeadTrajectory
+        With metadata `status` "ok", or without frames, `status` "failed" and the `reason`.
+
+    Raises
+    ------
+    InputError
+        The molecule or its force field cannot be simulated as asked.
+    UnfinishedError
+        The time was up; the next call continues.
+    ProgramError
+        GROMACS failed for a reason that is not the run's: not installed, no space, killed.
+    """
+    files = molecule_files(spec)
+    progress = Progress(f"{spec['molecule']['id']} {run_id(spec)}")
+    steps_fs = [files.time_step_fs / 2**halving for halving in range(HALVINGS + 1)]
+    reason = ""
+    for time_step_fs in steps_fs:
+        directory = work / f"step_{time_step_fs:g}_fs"
+        verdict = directory / "failed"
+        try:
+            if verdict.exists():
+                raise UnstableError(verdict.read_text())
+            return simulate_at(spec, files, time_step_fs, directory, machine, progress)
+        except UnstableError as error:
+            reason = f"unstable with time steps down to {time_step_fs:g} fs: {error}"
+            verdict.write_text(str(error))
+            progress.say(f"unstable at {time_step_fs:g} fs: {error}")
+        except ImpossibleError as error:
+            reason = str(error)
+            break
+    progress.say(f"failed: {reason}")
+    return without_frames(spec, files, reason)
+
+
+class ImpossibleError(SimulationError):
+    """The run came out as something that no smaller time step would mend; the message becomes the reason."""
+
+
+def without_frames(spec: Spec, files: MoleculeFiles, reason: str) -> BeadTrajectory:
+    """Return the result of a run that failed: no frames, no box, and the reason in its metadata."""
+    return BeadTrajectory(
+        positions_nm=np.zeros((0, spec["n_molecules"], 3)),
+        box_length_nm=math.nan,
+        frame_ps=spec["frame_ps"],
+        mass_g_mol=float(files.masses_g_mol.sum()),
+        temperature_k=spec["temperature_k"],
+        metadata={"status": "failed", "reason": reason, "versions": versions("gmx", "mobcg")},
+    )
+
+
+def simulate_at(
+    spec: Spec, files: MoleculeFiles, time_step_fs: float, directory: Path, machine: Machine, progress: Progress
+) -> BeadTrajectory:
+    """Run or continue all stages with one time step; raises also `UnstableError` and `ImpossibleError`."""
+    directory.mkdir(parents=True, exist_ok=True)
+    write_molecule(directory, files, spec["n_molecules"])
+    box = fill_box(directory, spec, files)
+    relaxed = minimise(directory, box, "minimised", machine)
+    stages = planned_stages(spec, time_step_fs)
+    progress.later_steps = sum(stage.n_steps for stage in stages.values())
+    progress.later_steps += (BLOCKS_LIKELY - 1) * stages["npt"].n_steps
+
+    def advance(stage: Stage, before: Path) -> Path:
+        progress.later_steps = max(0, progress.later_steps - stage.n_steps)
+        return run_stage(directory, stage, before, machine, progress)
+
+    last = advance(stages["squeeze"], relaxed)
+    blocks: list[Path] = []
+    while True:
+        block = npt_block(spec, time_step_fs, len(blocks))
+        last = advance(block, last)
+        blocks.append(directory / f"{block.name}.edr")
+        density = settled_density(blocks, files, spec)
+        progress.say(
+            f"density {density.mean_kg_m3:.1f} ± {density.se_kg_m3:.1f} kg/m3 after {len(blocks)} NPT blocks, "
+            + ("settled" if density.settled else "not settled")
+        )
+        if density.settled or (len(blocks) + 1) * block.duration_ps > spec["lengths"]["npt_max_ps"]:
+            break
+    start, box_length_nm = rescale(directory, last, density.mean_kg_m3, spec, files)
+    equilibrated = advance(stages["nvt_equilibration"], start)
+    advance(stages["nvt"], equilibrated)
+    return collect(spec, files, directory, box_length_nm, stages["nvt"], density)
+
+
+def planned_stages(spec: Spec, time_step_fs: float) -> dict[str, Stage]:
+    """Return the stages by name, the first NPT block standing for all of them."""
+    lengths, temperature_k = spec["lengths"], spec["temperature_k"]
+    squeeze = Stage(
+        "squeeze",
+        lengths["squeeze_ps"],
+        min(SQUEEZE_TIME_STEP_FS, time_step_fs),
+        max(SQUEEZE_K, temperature_k),
+        seed(spec, "squeeze thermostat"),
+        pressure_bar=SQUEEZE_BAR,
+        velocity_seed=seed(spec, "velocities"),
+    )
+    equilibration = Stage(
+        "nvt_equilibration",
+        lengths["nvt_equilibration_ps"],
+        time_step_fs,
+        temperature_k,
+        seed(spec, "nvt equilibration thermostat"),
+    )
+    production = Stage(
+        "nvt",
+        lengths["nvt_ps"],
+        time_step_fs,
+        temperature_k,
+        seed(spec, "nvt thermostat"),
+        frame_ps=spec["frame_ps"],
+    )
+    return {stage.name: stage for stage in (squeeze, equilibration, production)} | {
+        "npt": npt_block(spec, time_step_fs, 0)
+    }
+
+
+def npt_block(spec: Spec, time_step_fs: float, index: int) -> Stage:
+    """Return one block of the NPT stage."""
+    return Stage(
+        f"npt_{index:02d}",
+        spec["lengths"]["npt_block_ps"],
+        time_step_fs,
+        spec["temperature_k"],
+        seed(spec, f"npt {index} thermostat"),
+        pressure_bar=spec["pressure_bar"],
+    )
+
+
+def write_molecule(directory: Path, files: MoleculeFiles, n_molecules: int) -> None:
+    """Write the molecule's topology and coordinates and the system's topology."""
+    (directory / "molecule.itp").write_text(files.itp)
+    (directory / "molecule.gro").write_text(files.gro)
+    includes = [*files.force_field_includes, "molecule.itp"]
+    (directory / "system.top").write_text(format_top(includes, files.molecule_name, n_molecules))
+
+
+def fill_box(directory: Path, spec: Spec, files: MoleculeFiles) -> Path:
+    """Insert all molecules at random into a cubic box, looser than the liquid; return the configuration.
+
+    Raises
+    ------
+    ImpossibleError
+        They do not fit even at the loosest density.
+    """
+    done = directory / "box.gro"
+    if done.exists():
+        return done
+    expected = number_density_nm3(spec["start_density_kg_m3"], float(files.masses_g_mol.sum()))
+    for fraction in INSERTION_FRACTIONS:
+        edge_nm = f"{(spec['n_molecules'] / (fraction * expected)) ** (1 / 3):.4f}"
+        command = ["gmx", "-quiet", "insert-molecules", "-ci", "molecule.gro", "-nmol", str(spec["n_molecules"])]
+        command += ["-box", edge_nm, edge_nm, edge_nm, "-seed", str(seed(spec, "insertion")), "-try", "50"]
+        trial = directory / "box.trial.gro"
+        run([*command, "-o", trial.name], cwd=directory, log=directory / "box.out")
+        with trial.open() as stream:
+            next(stream)
+            n_atoms = int(next(stream))
+        if n_atoms == spec["n_molecules"] * files.masses_g_mol.size:
+            return trial.rename(done)
+    raise ImpossibleError(f"{spec['n_molecules']} molecules do not fit into a box of a third of the liquid's density")
+
+
+def settled_density(blocks: list[Path], files: MoleculeFiles, spec: Spec) -> SettledDensity:
+    """Judge the density of the NPT blocks (their .edr files); half the expected density or less is no liquid."""
+    # The first sample of a block is the last of the one before.
+    samples = [read_energies(path, ["Density"])[1:, 1] for path in blocks]
+    density = judge_density(samples)
+    if density.mean_kg_m3 < LEAST_DENSITY_FRACTION * spec["start_density_kg_m3"]:
+        raise ImpossibleError(
+            f"evaporated: the density fell to {density.mean_kg_m3:.0f} kg/m3, "
+            f"less than half of the {spec['start_density_kg_m3']:g} kg/m3 expected"
+        )
+    return density
+
+
+def rescale(directory: Path, last: Path, density_kg_m3: float, spec: Spec, files: MoleculeFiles) -> tuple[Path, float]:
+    """Bring the last NPT configuration to the mean density by moving whole molecules; return it and the edge (nm).
+
+    Raises
+    ------
+    ImpossibleError
+        The box is too small for g(r) to 1.5 nm.
+    """
+    n_molecules, mass_g_mol = spec["n_molecules"], float(files.masses_g_mol.sum())
+    # Rounded as the .gro file holds it, so that the box of the run and of the analysis are one.
+    box_length_nm = round((n_molecules / number_density_nm3(density_kg_m3, mass_g_mol)) ** (1 / 3), 5)
+    if box_length_nm <= 2 * CUTOFF_NM:
+        raise ImpossibleError(
+            f"the box of {n_molecules} molecules came out as {box_length_nm:.3f} nm at {density_kg_m3:.1f} kg/m3; "
+            f"g(r) to {CUTOFF_NM} nm needs more than {2 * CUTOFF_NM:g} nm, so more molecules"
+        )
+    done = directory / "rescaled.gro"
+    if not done.exists():
+        trial = directory / "rescaled.trial.gro"
+        trial.write_text(rescaled_gro(last.read_text(), files.masses_g_mol, box_length_nm))
+        trial.rename(done)
+    return done, box_length_nm
+
+
+def rescaled_gro(gro: str, masses_g_mol: np.ndarray, box_length_nm: float) -> str:
+    """Return a .gro text with its whole molecules scaled into a cubic box of another edge; velocities are kept."""
+    title, count, *atoms, box = gro.rstrip("\n").split("\n")
+    positions = np.array([[float(line[start : start + 8]) for start in (20, 28, 36)] for line in atoms])
+    old_length_nm = float(box.split()[0])
+    whole = whole_molecules(positions.reshape(-1, masses_g_mol.size, 3), old_length_nm)
+    scaled = scale_molecules(whole, masses_g_mol, box_length_nm / old_length_nm).reshape(-1, 3)
+    lines = [f"{line[:20]}{x:8.3f}{y:8.3f}{z:8.3f}{line[44:]}" for line, (x, y, z) in zip(atoms, scaled, strict=True)]
+    return "\n".join([title, count, *lines, f"{box_length_nm:10.5f}" * 3]) + "\n"
+
+
+def collect(
+    spec: Spec, files: MoleculeFiles, directory: Path, box_length_nm: float, production: Stage, density: SettledDensity
+) -> BeadTrajectory:
+    """Turn the NVT production into beads, with what the record needs to know about the run.
+
+    Raises
+    ------
+    UnfinishedError
+        The trajectory is not whole; the stage's files are removed, the next start makes them again.
+    UnstableError
+        The temperature is not the thermostat's: the time step was too long without a crash.
+    """
+    trr = directory / "nvt.trr"
+    n_frames = production.n_steps // steps(spec["frame_ps"], production.time_step_fs) + 1
+    if trr.exists():
+        times_ps, positions_nm, forces = read_beads(trr, files.masses_g_mol, box_length_nm)
+    if not trr.exists() or not np.allclose(times_ps, np.arange(n_frames) * spec["frame_ps"], atol=1e-3):
+        for path in directory.glob("nvt.*"):
+            path.unlink()
+        raise UnfinishedError("nvt: frames are missing from its trajectory")
+    energies = read_energies(directory / "nvt.edr", ["Potential", "Temperature"])
+    temperature_k = float(energies[:, 2].mean())
+    if abs(temperature_k / spec["temperature_k"] - 1) > TEMPERATURE_TOLERANCE:
+        raise UnstableError(f"nvt: the mean temperature was {temperature_k:.1f} K")
+    every = round((len(energies) - 1) / (n_frames - 1))
+    mass_g_mol = float(files.masses_g_mol.sum())
+    return BeadTrajectory(
+        positions_nm=positions_nm,
+        box_length_nm=box_length_nm,
+        frame_ps=spec["frame_ps"],
+        mass_g_mol=mass_g_mol,
+        temperature_k=spec["temperature_k"],
+        forces_kj_mol_nm=forces,
+        metadata={
+            "status": "ok",
+            "reason": None if density.settled else UNSETTLED,
+            "density_kg_m3": mass_density_kg_m3(spec["n_molecules"] / box_length_nm**3, mass_g_mol),
+            "density_kg_m3_se": density.se_kg_m3,
+            "density_settled": density.settled,
+            "time_step_fs": production.time_step_fs,
+            "temperature_measured_k": temperature_k,
+            "potential_kj_mol": energies[::every, 1].tolist(),
+            "versions": versions("gmx", "mobcg"),
+        },
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status (0 done, 2 wrong input, 75 start again)."""
+    parser = argparse.ArgumentParser(prog="python -m mobcg.atomistic.simulate", description=__doc__)
+    parser.add_argument("--spec", required=True, type=json.loads, help="atomistic spec as JSON")
+    parser.add_argument("--work", required=True, type=Path, help="folder of this run, kept for a restart")
+    parser.add_argument("--out", required=True, type=Path, help="bead trajectory (.npz)")
+    parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--max-hours", type=float, help="stop after this long; the next start continues")
+    options = parser.parse_args(arguments)
+    stop_at_s = None if options.max_hours is None else time.monotonic() + 3600 * options.max_hours
+    with work_directory(options.work) as work:
+        try:
+            result = simulate(options.spec, work, Machine(options.threads, stop_at_s))
+        except UnfinishedError as stopped:
+            print(f"not finished: {stopped}; start the same command again to continue", file=sys.stderr)
+            return EXIT_UNFINISHED
+        except (InputError, SimulationError) as error:
+            print(error, file=sys.stderr)
+            return 2
+        result.save(options.out)
+        for trajectory in work.glob("step_*/*.trr"):
+            trajectory.unlink()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

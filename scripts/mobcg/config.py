@@ -1,0 +1,299 @@
+"""What a user may write: the models of config/config.yaml, config/molecules/*.yaml and config/scale/*.yaml.
+
+The JSON schema in config/schema.json is made from these models (`python -m mobcg.config > config/schema.json`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from mobcg.errors import InputError
+from mobcg.schema import MODELS
+
+Identifier = Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=64)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+PositiveInt = Annotated[int, Field(ge=1)]
+
+
+def _ordered(pair: tuple[float, float]) -> tuple[float, float]:
+    if pair[0] > pair[1]:
+        raise ValueError(f"the lower end {pair[0]} lies above the upper end {pair[1]}")
+    return pair
+
+
+Range = Annotated[tuple[float, float], AfterValidator(_ordered)]
+PositiveRange = Annotated[tuple[Positive, Positive], AfterValidator(_ordered)]
+
+
+class Section(BaseModel):
+    """A section of a file; a key that is not in the model is an error.
+
+    Defaults are validated like values, so that leaving out a key and writing its default make the same spec.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False, validate_default=True)
+
+
+class Topology(Section):
+    """A user's own GROMACS topology in place of OPLS-AA; paths relative to the molecule's file."""
+
+    itp: str = Field(description="molecule's .itp: [ moleculetype ], optionally its own [ atomtypes ]")
+    gro: str = Field(description="coordinates of one molecule")
+
+
+class Molecule(Section):
+    """One liquid: a molecule and its state point."""
+
+    id: Identifier = Field(description="short name, the same as the file's")
+    name: str = Field(min_length=1, max_length=120)
+    smiles: str = Field(min_length=1, max_length=400)
+    inchikey: str = Field(pattern=r"^[A-Z]{14}-[A-Z]{10}-[A-Z]$")
+    temperature_k: Positive = 298.15
+    pressure_bar: Positive = 1.01325
+    role: Literal["parent", "test", "extension"] = "extension"
+    reference_density_kg_m3: Positive = Field(description="the box is built for it, and the result compared with it")
+    reference_density_source: str = Field(min_length=1)
+    topology: Topology | None = None
+
+
+class AtomisticLengths(Section):
+    """Lengths (ps) of the stages of an atomistic run."""
+
+    squeeze_ps: Positive = 20
+    npt_block_ps: Positive = Field(50, description="the drift of the density is judged between blocks of this length")
+    npt_max_ps: Positive = Field(400, description="the run goes on unsettled, and says so, after this long")
+    nvt_equilibration_ps: Positive = 20
+    nvt_ps: Positive = 1000
+
+
+class Atomistic(Section):
+    """All-atom runs of the liquids."""
+
+    box_length_nm: Annotated[float, Field(gt=3.1)] = Field(
+        3.4, description="least edge of the box at the reference density; g(r) to 1.5 nm needs more than 3"
+    )
+    n_molecules: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="molecules in every box, whatever its edge"
+    )
+    replicas: PositiveInt = 2
+    frame_ps: Positive = Field(1.0, description="time between two frames of the bead trajectory")
+    lengths: AtomisticLengths = AtomisticLengths()
+
+
+class SyntheticRanges(Section):
+    """Ranges in which the bonded parameters of a synthetic force field are drawn, one draw a parameter."""
+
+    bond_length_factor: PositiveRange = (0.9, 1.12)
+    bond_force_constant_factor: PositiveRange = (0.33, 3.0)
+    angle_shift_deg: Range = (-12.0, 12.0)
+    angle_force_constant_factor: PositiveRange = (0.33, 3.0)
+    torsion_kj_mol: Range = (-6.0, 6.0)
+
+
+class Synthetic(Section):
+    """Atomistic runs with randomised bonded parameters."""
+
+    draws: dict[Identifier, Annotated[int, Field(ge=0)]] = Field({}, description="molecule → synthetic force fields")
+    ranges: SyntheticRanges = SyntheticRanges()
+    lengths: AtomisticLengths = AtomisticLengths(nvt_ps=400)
+
+
+class Inversion(Section):
+    """Iterative Boltzmann inversion."""
+
+    iterations_max: Annotated[int, Field(ge=1, le=25)] = 25
+    iteration_ps_100: Positive = Field(100, description="length of an iteration for a bead of 100 g/mol")
+    pressure_correction: bool = True
+    target_pressure_bar: float = 1.0
+    also_uncorrected: bool = Field(False, description="pristine liquids: keep the uncorrected potential as well")
+
+
+class Coarse(Section):
+    """Coarse-grained runs for the database."""
+
+    n_beads: Annotated[int, Field(ge=100)] = 1000
+    records_per_potential: Annotated[int, Field(ge=0)] = 60
+    records_per_shard: PositiveInt = 60
+    mass_g_mol: PositiveRange = (20.0, 200.0)
+    scale_factors: list[Positive] = Field([0.7, 0.85, 1.0, 1.2, 1.5, 1.8, 2.2], min_length=1)
+    friction_1_ps_100: PositiveRange = Field((0.2, 20.0), description="range for a bead of 100 g/mol, log-uniform")
+    thermostat_weights: dict[Literal["nose_hoover", "langevin", "dpd"], Annotated[float, Field(ge=0)]] = {
+        "nose_hoover": 0.6,
+        "langevin": 0.2,
+        "dpd": 0.2,
+    }
+    equilibration_ps_100: Positive = 20
+    production_ps_100: Positive = 200
+
+    @model_validator(mode="after")
+    def _some_thermostat(self) -> Coarse:
+        if not sum(self.thermostat_weights.values()) > 0:
+            raise ValueError("thermostat_weights: at least one weight must be above 0")
+        return self
+
+
+class Predictor(Section):
+    """Training."""
+
+    models: list[Literal["bag2024", "mobcg"]] = ["bag2024", "mobcg"]
+    bag2024_folds: PositiveInt = Field(10, description="networks whose mean is the published model")
+    bag2024_epochs: PositiveInt = 200
+
+
+class Evaluation(Section):
+    """Coarse-grained runs that score the models."""
+
+    models: list[Literal[MODELS]] = ["ibi", "ibi_scaled", "ibi_dpd", "ibi_langevin", "bag2024", "mobcg"]
+    scale_factors: list[Positive] = [1.2, 1.5, 1.8]
+    replicas: Annotated[int, Field(ge=2)] = 3
+    equilibration_ps_100: Positive = 20
+    production_ps_100: Positive = 300
+    npt_ps_100: Positive = 200
+
+
+class Scale(Section):
+    """How much is simulated: one file of config/scale."""
+
+    name: Identifier
+    rough: bool = Field(False, description="the report says that the numbers are rough")
+    molecules: Literal["all"] | list[Identifier] = Field(
+        "all", description="liquids to simulate; molecules of the role extension always join"
+    )
+    atomistic: Atomistic = Atomistic()
+    synthetic: Synthetic = Synthetic()
+    inversion: Inversion = Inversion()
+    coarse: Coarse = Coarse()
+    predictor: Predictor = Predictor()
+    evaluation: Evaluation = Evaluation()
+
+
+class Config(Section):
+    """config/config.yaml."""
+
+    scale: str = Field("demo", description="name of a file in config/scale, or the path of one", min_length=1)
+    version: str = Field(description="calendar version of the release to make", pattern=r"^\d{4}\.(1[0-2]|[1-9])\.\d+$")
+    base_release: str | None = Field(None, description="directory of the release whose records are reused")
+    molecules_dir: str = "config/molecules"
+    results_dir: str = "results"
+    releases_dir: str = "releases"
+
+
+def _read_yaml(path: Path) -> Any:
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InputError(path, "", error.strerror, "a readable file", "Check the name.") from error
+    except (yaml.YAMLError, ValueError, RecursionError) as error:
+        # ValueError: not UTF-8, or a date or number that cannot be.
+        raise InputError(path, "", str(error), "YAML in UTF-8", "Correct the line named.") from error
+
+
+def validate(model: type[Section], content: Any, where: object) -> Any:
+    """Return `content` as the model.
+
+    Raises
+    ------
+    InputError
+        With the first key that is wrong, the value found and what is allowed.
+    """
+    if not isinstance(content, Mapping):
+        raise InputError(where, "", content, "keys and values", "See config/README.md.")
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"])
+        if first["type"] == "extra_forbidden":
+            known = ", ".join(model.model_fields) if "." not in key else "only the keys of config/schema.json"
+            raise InputError(where, key, first["input"], f"no such key; known are {known}", "Remove it.") from error
+        advice = f"{error.error_count()} errors in all; see config/README.md."
+        found = "nothing" if first["type"] == "missing" else first["input"]
+        raise InputError(where, key, found, first["msg"], advice) from error
+
+
+def load_molecule(path: Path) -> Molecule:
+    """Return one molecule file, its form checked (its chemistry is `mobcg.molecule`'s).
+
+    Raises
+    ------
+    InputError
+        The file does not follow the model, or its id is not its name.
+    """
+    molecule = validate(Molecule, _read_yaml(path), path)
+    if molecule.id != path.stem:
+        raise InputError(path, "id", molecule.id, f"the file's name, {path.stem}", "Rename the one or the other.")
+    if molecule.id == "all":
+        raise InputError(path, "id", molecule.id, "another name", "`all` is the fold that holds no molecule out.")
+    return molecule
+
+
+def load_molecules(directory: Path) -> dict[str, Molecule]:
+    """Return id → molecule of every .yaml in a directory, sorted by id; raises as `load_molecule`."""
+    paths = sorted(directory.glob("*.yaml"))
+    if not paths:
+        raise InputError(directory, "", "no .yaml file", "one molecule a file", "Is molecules_dir right?")
+    return {path.stem: load_molecule(path) for path in paths}
+
+
+def scale_path(name: str, directory: Path = Path("config/scale")) -> Path:
+    """Return the file of a scale: `name` itself where it is a path of a .yaml, else directory/name.yaml."""
+    return Path(name) if name.endswith(".yaml") else directory / f"{name}.yaml"
+
+
+def load_scale(path: Path, molecules: Mapping[str, Molecule]) -> Scale:
+    """Return a scale file; molecules it names must exist.
+
+    Raises
+    ------
+    InputError
+        The file does not follow the model, or names a molecule or parent that there is no file for.
+    """
+    if not path.exists():
+        known = ", ".join(sorted(other.stem for other in path.parent.glob("*.yaml"))) or "none"
+        raise InputError(path, "scale", path.stem, f"one of {known}", "Choose one with SCALE=name.")
+    scale = validate(Scale, _read_yaml(path), path)
+    named = [] if scale.molecules == "all" else scale.molecules
+    for key, ids in (("molecules", named), ("synthetic.draws", scale.synthetic.draws)):
+        for molecule_id in ids:
+            if molecule_id not in molecules:
+                raise InputError(path, key, molecule_id, f"one of {', '.join(molecules)}", "Add its file first.")
+    return scale
+
+
+def read_config(path: Path = Path("config/config.yaml")) -> dict[str, Any]:
+    """Return what config.yaml holds, unchecked, for a command line to add to; `load_config` checks the whole.
+
+    Raises
+    ------
+    InputError
+        It cannot be read, or holds no keys and values.
+    """
+    content = _read_yaml(path)
+    if not isinstance(content, dict):
+        raise InputError(path, "", content, "keys and values", "See config/README.md.")
+    return content
+
+
+def load_config(content: Mapping[str, Any], where: object = "config/config.yaml") -> Config:
+    """Return the configuration as the workflow has it (file and command line merged)."""
+    return validate(Config, content, where)
+
+
+def json_schema() -> dict[str, Any]:
+    """Return the JSON schema of the three kinds of file."""
+    kinds = {"config": Config, "molecule": Molecule, "scale": Scale}
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "mobcg configuration: config.yaml, molecules/*.yaml, scale/*.yaml",
+        "kinds": {kind: model.model_json_schema() for kind, model in kinds.items()},
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(json_schema(), indent=2, sort_keys=True))

@@ -1,0 +1,257 @@
+"""Records → a training set (plain tables) or a release (immutable directory, `releases/<version>/`).
+
+`python -m mobcg.database.build --inputs FILE --version V --training-set DIR` writes the tables that the predictor
+trains on; without `--training-set`, `--releases DIR` publishes. FILE is JSON: {"molecules": [row, …], "records":
+{"atomistic": [path, …], "potentials": […], "coarse": […], "evaluation": […]}}.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mobcg.database import card, descriptor, diff, manifest
+from mobcg.database.tables import Records, assemble, footer
+from mobcg.database.validate import validate
+from mobcg.errors import InputError
+from mobcg.records import work_directory
+
+REPOSITORY_FILES = ("LICENSE-DATA", "CITATION.cff")
+
+
+def build_training_set(
+    records: Records,
+    molecules: Sequence[Mapping[str, Any]],
+    version: str,
+    directory: Path,
+    base_release: Path | None = None,
+    commit: str = "unknown",
+) -> Path:
+    """Write `directory`/data/*.parquet without evaluations: what models of this version are trained on.
+
+    The same records give the same tables as in the release. Unlike a release the directory is replaced when built
+    again. Raises as `mobcg.database.tables.assemble`.
+    """
+    directory.parent.mkdir(parents=True, exist_ok=True)
+    without = {table: paths for table, paths in records.items() if table != "evaluation"}
+    with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as name:
+        assemble(without, molecules, Path(name) / "data", base_release, footer(version, commit))
+        os.chmod(name, 0o755)
+        if directory.exists():
+            shutil.rmtree(directory)
+        shutil.copytree(name, directory)
+    return directory
+
+
+def build_release(
+    records: Records,
+    molecules: Sequence[Mapping[str, Any]],
+    version: str,
+    releases_dir: Path,
+    base_release: Path | None = None,
+    models_dir: Path | None = None,
+    potentials_dir: Path | None = None,
+    repository: Path = Path(),
+    commit: str = "unknown",
+) -> Path:
+    """Build, validate and publish a release; return its directory.
+
+    It is built beside its place and renamed into it, so it is there whole or not at all. A published directory is never
+    touched: where `version` is published with the same content, that directory is returned, where its content
+    differs the next free micro version is made instead.
+
+    Parameters
+    ----------
+    records, molecules, base_release
+        As for `mobcg.database.tables.assemble`.
+    models_dir, potentials_dir
+        Directories that become `models/` and `potentials/` of the release; plain files only.
+    repository
+        Holds LICENSE-DATA and CITATION.cff.
+    commit
+        Of the code that made the records, for the footers.
+
+    Raises
+    ------
+    InputError
+        The version is no version, a file is missing, or the release does not pass `mobcg release validate`.
+    """
+    wanted = manifest.Version.parse(version)
+    extras = {"models": models_dir, "potentials": potentials_dir}
+    with work_directory(releases_dir), tempfile.TemporaryDirectory(prefix=".building-", dir=releases_dir) as scratch:
+        number = 0
+        while True:
+            published = releases_dir / str(wanted)
+            made_by = _commit_of(published) if published.exists() else commit
+            number += 1
+            built = Path(scratch) / str(number) / str(wanted)
+            old = base_release or manifest.previous_release(releases_dir, wanted)
+            _fill(built, records, molecules, wanted, old, base_release, extras, repository, made_by)
+            if not published.exists():
+                break
+            if manifest.checksums_text(built) == (published / manifest.CHECKSUMS).read_text(encoding="ascii"):
+                print(f"{published} holds the same content already; nothing to do", file=sys.stderr)
+                return published
+            print(f"{published} is published with other content; making {wanted.next_micro()}", file=sys.stderr)
+            wanted = wanted.next_micro()
+        findings = validate(built)
+        if findings:
+            shown = "\n".join(str(finding) for finding in findings[:20])
+            advice = f"{len(findings)} findings; correct or remove the records they name:\n{shown}"
+            raise InputError(f"release {wanted}", "", "a release that is not valid", "no finding", advice)
+        _sync(built)
+        built.rename(published)
+        _sync_directory(releases_dir)
+        manifest.write_latest(releases_dir)
+    return published
+
+
+def _fill(
+    directory: Path,
+    records: Records,
+    molecules: Sequence[Mapping[str, Any]],
+    version: manifest.Version,
+    old: Path | None,
+    base_release: Path | None,
+    extras: Mapping[str, Path | None],
+    repository: Path,
+    commit: str,
+) -> None:
+    directory.mkdir(parents=True)
+    with_evaluation = {"evaluation": (), **records}
+    assemble(with_evaluation, molecules, directory / "data", base_release, footer(str(version), commit))
+    for name, source in extras.items():
+        if source is not None:
+            _copy_plain(source, directory / name)
+    for name in REPOSITORY_FILES:
+        if not (repository / name).is_file():
+            raise InputError(repository / name, "", "no such file", "a file of the repository", "Run from its root.")
+        shutil.copyfile(repository / name, directory / name)
+    differences = diff.diff(old, directory, str(version))
+    texts = {
+        "diff.json": manifest.json_text(differences),
+        "CHANGELOG.md": diff.changelog(differences, old),
+        "README.md": card.card(directory),
+    }
+    for name, text in texts.items():
+        (directory / name).write_text(text, encoding="utf-8")
+    descriptor.write_descriptors(directory)
+    (directory / manifest.CHECKSUMS).write_text(manifest.checksums_text(directory), encoding="ascii")
+
+
+def _commit_of(release: Path) -> str:
+    """Return the commit in the footers of a release: a rebuild by later code from the same records is no new one."""
+    return descriptor.footer_of(release / "data" / "grid.parquet").get("commit", "unknown")
+
+
+def _copy_plain(source: Path, destination: Path) -> None:
+    """Copy the files below a directory; links and names that no manifest may hold are refused."""
+    for path in sorted(source.rglob("*")):
+        name = path.relative_to(source).as_posix()
+        if path.is_symlink() or not (path.is_file() or path.is_dir()):
+            raise InputError(path, "", "a link or device", "plain files", "Replace it by what it points to.")
+        if path.is_file():
+            target = destination / manifest.safe_relative_path(name, source)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+
+
+def _sync(directory: Path) -> None:
+    for path in directory.rglob("*"):
+        if path.is_dir():
+            _sync_directory(path)
+        else:
+            with path.open("rb") as stream:
+                os.fsync(stream.fileno())
+    _sync_directory(directory)
+
+
+def _sync_directory(directory: Path) -> None:
+    handle = os.open(directory, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def current_commit(repository: Path = Path()) -> str:
+    """Return the commit that is checked out, `-dirty` where code or configuration differ from it, else `unknown`."""
+
+    def git(*arguments: str) -> str:
+        done = subprocess.run(["git", *arguments], cwd=repository, capture_output=True, text=True, check=True)
+        return done.stdout.strip()
+
+    try:
+        changed = git("status", "--porcelain", "--", "scripts", "rules", "config", "envs", "Snakefile")
+        return git("rev-parse", "HEAD") + ("-dirty" if changed else "")
+    except (subprocess.CalledProcessError, FileNotFoundError):
+        return "unknown"
+
+
+def read_inputs(path: Path) -> tuple[list[dict[str, Any]], dict[str, list[Path]]]:
+    """Return molecule rows and record files of an inputs file.
+
+    Raises
+    ------
+    InputError
+        It is not JSON of the form that the module describes.
+    """
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        records = {str(table): [Path(name) for name in names] for table, names in content["records"].items()}
+        return list(content["molecules"]), records
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        allowed = '{"molecules": [...], "records": {table: [path, ...]}}'
+        raise InputError(path, "", f"{type(error).__name__}: {error}", allowed) from error
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; prints the directory that was made."""
+    parser = argparse.ArgumentParser(prog="python -m mobcg.database.build", description=__doc__.splitlines()[0])
+    parser.add_argument("--inputs", type=Path, required=True, help="JSON file with molecules and record files")
+    parser.add_argument("--version", required=True, help="calendar version, such as 2026.12.0 or 2026.12.0-demo")
+    parser.add_argument("--base", type=Path, help="release whose records are taken over by id")
+    parser.add_argument("--training-set", type=Path, help="write the tables without evaluations here, publish nothing")
+    parser.add_argument("--releases", type=Path, default=Path("releases"), help="directory of the releases")
+    parser.add_argument("--models", type=Path, help="directory that becomes models/")
+    parser.add_argument("--potentials", type=Path, help="directory that becomes potentials/")
+    parser.add_argument("--repository", type=Path, default=Path(), help="holds LICENSE-DATA and CITATION.cff")
+    parser.add_argument("--published", type=Path, help="write the name of the release made into this file")
+    options = parser.parse_args(arguments)
+    try:
+        molecules, records = read_inputs(options.inputs)
+        commit = current_commit(options.repository)
+        if options.training_set:
+            made = build_training_set(records, molecules, options.version, options.training_set, options.base, commit)
+        else:
+            made = build_release(
+                records,
+                molecules,
+                options.version,
+                options.releases,
+                options.base,
+                options.models,
+                options.potentials,
+                options.repository,
+                commit,
+            )
+            if options.published:
+                options.published.parent.mkdir(parents=True, exist_ok=True)
+                options.published.write_text(f"{made.name}\n", encoding="utf-8")
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    print(made)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,176 @@
+"""What the numbers of a release must obey whatever the liquid: checks on columns, each yielding rows that break it.
+
+A check gets a batch of rows whose status is ok as a dictionary of NumPy arrays (n,), curves (n, 150), lists of unequal
+length as object arrays, and yields `Breach`es. Tolerances are wide enough for the noise of short runs and narrow
+enough for a wrong unit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobcg.pair import R_NM, force
+from mobcg.units import KG_M3_PER_G_MOL_NM3
+
+Columns = Mapping[str, NDArray]
+
+# r²-weighted mean of g over this range must be 1 within TAIL_TOLERANCE: it is 1.3 for a droplet, 0 for a wrong column.
+TAIL_NM = (1.0, 1.5)
+TAIL_TOLERANCE = 0.1
+# Relative; what is computed from the same numbers differs by rounding only.
+ROUNDING = 1e-6
+FORCE_TOLERANCE = 1e-6
+# MSD at its last lag and D must tell the same story within this factor; every wrong unit is a factor 10 or more.
+MSD_FACTOR = 2.0
+# D sqrt(m) of one potential: largest deviation from the mean, in standard errors, and in relative terms.
+MASS_LAW_SIGMA = 6.0
+MASS_LAW_RELATIVE = 0.1
+TEMPERATURE_RELATIVE = 0.05
+MOLAR_MASS_RELATIVE = 0.005
+STATE_DENSITY_RELATIVE = 0.01
+RDF_ERROR_TOLERANCE = 0.02
+SCORE_RDF_ERROR = 0.1
+
+
+@dataclass(frozen=True)
+class Breach:
+    """Row of the batch, column, value found and the rule that it breaks."""
+
+    row: int
+    field: str
+    value: object
+    rule: str
+
+
+def _breaches(mask: NDArray, field: str, values: NDArray, rule: str) -> Iterator[Breach]:
+    # A comparison with NaN (null) is false, so what is not there breaks no rule here.
+    for row in np.flatnonzero(mask):
+        yield Breach(int(row), field, _plain(values[row]), rule)
+
+
+def _plain(value: object) -> object:
+    return float(value) if isinstance(value, np.floating) else value
+
+
+def rdf_tail(rows: Columns) -> Iterator[Breach]:
+    """g(r) → 1 at large r: |∫ g r² dr / ∫ r² dr − 1| ≤ 0.1 over 1.0 to 1.5 nm."""
+    inside = (TAIL_NM[0] <= R_NM) & (TAIL_NM[1] >= R_NM)
+    weights = R_NM[inside] ** 2 / np.sum(R_NM[inside] ** 2)
+    tail = rows["rdf"][:, inside] @ weights
+    yield from _breaches(np.abs(tail - 1) > TAIL_TOLERANCE, "rdf", tail, "g(r) tends to 1 at large r")
+
+
+def force_is_derivative(rows: Columns) -> Iterator[Breach]:
+    """F(r) = −dU/dr, the derivative of the cubic spline through U."""
+    expected = np.array([force(potential) for potential in rows["potential_kj_mol"]])
+    deviation = np.abs(rows["force_kj_mol_nm"] - expected) / (1 + np.abs(expected))
+    worst = deviation.max(axis=1)
+    yield from _breaches(worst > FORCE_TOLERANCE, "force_kj_mol_nm", worst, "F = -dU/dr of the spline through U")
+
+
+def diffusion_matches_msd(rows: Columns) -> Iterator[Breach]:
+    """D = MSD / 6t at the last lag within a factor 2."""
+    apparent = np.array(
+        [1000 * msd[-1] / (6 * time[-1]) for time, msd in zip(rows["msd_time_ps"], rows["msd_nm2"], strict=True)]
+    )
+    ratio = rows["diffusion_nm2_ns"] / apparent
+    off = (ratio > MSD_FACTOR) | (ratio < 1 / MSD_FACTOR)
+    rule = f"D and MSD/6t at the last lag agree within a factor {MSD_FACTOR:g}"
+    yield from _breaches(off, "diffusion_nm2_ns", rows["diffusion_nm2_ns"], rule)
+
+
+def curves_of_equal_length(rows: Columns) -> Iterator[Breach]:
+    """The MSD has as many values as lag times."""
+    lengths = np.array([len(msd) != len(time) for time, msd in zip(rows["msd_time_ps"], rows["msd_nm2"], strict=True)])
+    yield from _breaches(lengths, "msd_nm2", lengths, "one MSD value for each lag time")
+
+
+def box_and_number_density(count: str) -> Callable[[Columns], Iterator[Breach]]:
+    """Return the check ρ = N / L³ for a table whose number of particles is the column `count`."""
+
+    def check(rows: Columns) -> Iterator[Breach]:
+        expected = rows[count] / rows["box_length_nm"] ** 3
+        off = np.abs(rows["number_density_nm3"] / expected - 1) > ROUNDING
+        yield from _breaches(off, "number_density_nm3", rows["number_density_nm3"], f"number density = {count} / box³")
+
+    return check
+
+
+def mass_density(rows: Columns) -> Iterator[Breach]:
+    """Mass density = number density · mass."""
+    expected = rows["number_density_nm3"] * rows["mass_g_mol"] * KG_M3_PER_G_MOL_NM3
+    off = np.abs(rows["density_kg_m3"] / expected - 1) > ROUNDING
+    yield from _breaches(off, "density_kg_m3", rows["density_kg_m3"], "density = number density * mass")
+
+
+def thermostat_holds(rows: Columns) -> Iterator[Breach]:
+    """The kinetic temperature is that of the thermostat within 5 %."""
+    off = np.abs(rows["temperature_measured_k"] / rows["temperature_k"] - 1) > TEMPERATURE_RELATIVE
+    yield from _breaches(off, "temperature_measured_k", rows["temperature_measured_k"], "temperature within 5 %")
+
+
+def friction_fits_thermostat(rows: Columns) -> Iterator[Breach]:
+    """Friction is 0 under Nosé-Hoover and above 0 under Langevin and DPD."""
+    off = (rows["thermostat"] == "nose_hoover") != (rows["friction_1_ps"] == 0)
+    yield from _breaches(off, "friction_1_ps", rows["friction_1_ps"], "friction is 0 without, above 0 with a friction")
+
+
+def score_of_parts(rows: Columns) -> Iterator[Breach]:
+    """Score = sqrt((e / 0.1)² + (ln α / ln 2)²)."""
+    expected = np.hypot(rows["rdf_error"] / SCORE_RDF_ERROR, np.log(rows["alpha"]) / np.log(2))
+    off = np.abs(rows["score"] - expected) > ROUNDING * (1 + expected)
+    yield from _breaches(off, "score", rows["score"], "score = sqrt((rdf_error/0.1)² + (ln alpha/ln 2)²)")
+
+
+def mass_law(rows: Columns) -> Iterator[Breach]:
+    """D ∝ m^(−1/2) among the Nosé-Hoover rows of one potential, temperature and density.
+
+    D sqrt(m) of each row lies within 6 standard errors, or within 10 %, of the mean of its group weighted by 1/SE².
+    """
+    free = rows["thermostat"] == "nose_hoover"
+    scaled = rows["diffusion_nm2_ns"] * np.sqrt(rows["mass_g_mol"])
+    error = rows["diffusion_nm2_ns_se"] * np.sqrt(rows["mass_g_mol"])
+    state = np.round(rows["number_density_nm3"], 6)
+    groups: dict[tuple, list[int]] = {}
+    for row in np.flatnonzero(free & np.isfinite(scaled) & (error > 0)):
+        group = rows["potential_id"][row], rows["temperature_k"][row], state[row], rows["n_beads"][row]
+        groups.setdefault(group, []).append(int(row))
+    for members in groups.values():
+        mean = np.average(scaled[members], weights=error[members] ** -2.0)
+        for row in members:
+            allowed = max(MASS_LAW_SIGMA * error[row], MASS_LAW_RELATIVE * mean)
+            if abs(scaled[row] - mean) > allowed:
+                rule = f"D sqrt(m) is one number for one potential (here {mean:.4g}, this row {scaled[row]:.4g})"
+                yield Breach(row, "diffusion_nm2_ns", float(rows["diffusion_nm2_ns"][row]), rule)
+
+
+def rdf_error_of(rdf: NDArray, reference: NDArray) -> NDArray[np.float64]:
+    """Return ∫ |g − g_ref| dr / ∫ g_ref dr over 0.1 to 1.5 nm for curves (n, 150)."""
+    inside = R_NM >= 0.1
+    return np.abs(rdf - reference)[:, inside].sum(axis=1) / reference[:, inside].sum(axis=1)
+
+
+# Checks that look at one row at a time; `mass_law` and those across tables are called by name.
+ROW_CHECKS: dict[str, tuple[Callable[[Columns], Iterator[Breach]], ...]] = {
+    "atomistic": (
+        rdf_tail,
+        curves_of_equal_length,
+        diffusion_matches_msd,
+        box_and_number_density("n_molecules"),
+        mass_density,
+    ),
+    "potentials": (force_is_derivative,),
+    "coarse": (
+        rdf_tail,
+        curves_of_equal_length,
+        diffusion_matches_msd,
+        box_and_number_density("n_beads"),
+        thermostat_holds,
+        friction_fits_thermostat,
+    ),
+    "evaluation": (rdf_tail, curves_of_equal_length, diffusion_matches_msd, friction_fits_thermostat, score_of_parts),
+}

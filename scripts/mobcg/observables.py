@@ -1,0 +1,253 @@
+"""Structure and dynamics of a one-component bead liquid: one code for atomistic and coarse-grained trajectories.
+
+Distances in nm, times in ps, self-diffusion coefficients in nm²/ns.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import freud
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from mobcg.pair import R_EDGES_NM, R_NM
+from mobcg.records import atomic_path
+from mobcg.units import NM2_NS_PER_NM2_PS, reduced_time_ps
+
+# The window of lag times in which D is fitted, in units of τ = ρ^(-1/3) sqrt(m/kT): about 9 to 30 ps for a bead of
+# 100 g/mol at the density of a molecular liquid. Earlier the motion is not yet diffusive.
+FIT_WINDOW_TAU = (2.5, 8.0)
+# Yeh and Hummer, J. Phys. Chem. B 108, 15873 (2004): the self term of a periodic cubic lattice of Stokeslets.
+YEH_HUMMER_XI = 2.837297
+# Stokes-Einstein without a hydrodynamic diameter, eta D = alpha kT rho^(1/3): Costigliola, Heyes, Schroder and Dyre,
+# J. Chem. Phys. 150, 021101 (2019), alpha = 0.146 for the dense Lennard-Jones liquid (Zwanzig's bounds 0.132 to 0.181).
+STOKES_EINSTEIN_ALPHA = 0.146
+
+
+@dataclass(frozen=True)
+class BeadTrajectory:
+    """A trajectory of beads in a cubic box, and what is known about the run.
+
+    Attributes
+    ----------
+    positions_nm
+        (frames, beads, 3), unwrapped in time.
+    box_length_nm
+        Edge of the cubic periodic box.
+    frame_ps
+        Time between two frames.
+    mass_g_mol
+        Mass of one bead.
+    temperature_k
+        Temperature of the thermostat.
+    forces_kj_mol_nm
+        (frames, beads, 3): net force on each bead, where it was kept.
+    metadata
+        Plain values that travel with the trajectory (`status` and `reason` among them).
+    """
+
+    positions_nm: NDArray[np.float64]
+    box_length_nm: float
+    frame_ps: float
+    mass_g_mol: float
+    temperature_k: float
+    forces_kj_mol_nm: NDArray[np.float32] | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def number_density_nm3(self) -> float:
+        """Beads per nm³."""
+        return self.positions_nm.shape[1] / self.box_length_nm**3
+
+    def save(self, path: Path) -> None:
+        """Write an .npz file, atomically; positions and forces in single precision."""
+        arrays = {"positions_nm": np.asarray(self.positions_nm, np.float32)}
+        if self.forces_kj_mol_nm is not None:
+            arrays["forces_kj_mol_nm"] = np.asarray(self.forces_kj_mol_nm, np.float32)
+        header = {
+            "box_length_nm": self.box_length_nm,
+            "frame_ps": self.frame_ps,
+            "mass_g_mol": self.mass_g_mol,
+            "temperature_k": self.temperature_k,
+            "metadata": self.metadata,
+        }
+        with atomic_path(path) as temporary, temporary.open("wb") as stream:
+            np.savez_compressed(stream, header=np.array(json.dumps(header, sort_keys=True)), **arrays)
+
+    @classmethod
+    def load(cls, path: Path) -> BeadTrajectory:
+        """Read what `save` wrote; nothing in the file is executed."""
+        with np.load(path, allow_pickle=False) as arrays:
+            header = json.loads(str(arrays["header"]))
+            forces = arrays.get("forces_kj_mol_nm")
+            return cls(np.asarray(arrays["positions_nm"], np.float64), forces_kj_mol_nm=forces, **header)
+
+
+@dataclass(frozen=True)
+class RadialDistribution:
+    """g(r) on the common grid `mobcg.pair.R_NM`, and its standard error from time blocks; both (150,)."""
+
+    rdf: NDArray[np.float64]
+    rdf_se: NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class SelfDiffusion:
+    """Self-diffusion coefficient in nm²/ns: as measured, its standard error, and with the finite-size correction."""
+
+    diffusion_nm2_ns: float
+    diffusion_nm2_ns_se: float
+    diffusion_yh_nm2_ns: float
+
+
+def radial_distribution(positions_nm: NDArray, box_length_nm: float, n_blocks: int = 5) -> RadialDistribution:
+    r"""Return the radial distribution function of a cubic periodic box.
+
+    g(r) = V / (N (N−1)) · <Σ_{i≠j} δ(r − r_ij)> / (4π r² Δr), so that an ideal gas of any N has g = 1.
+
+    Parameters
+    ----------
+    positions_nm
+        (frames, beads, 3), wrapped or not.
+    box_length_nm
+        Edge of the box; more than 3 nm, twice the reach of the grid.
+    n_blocks
+        Time blocks whose scatter gives the standard error.
+
+    Raises
+    ------
+    ValueError
+        The box is too small, or there are fewer frames than blocks.
+    """
+    if box_length_nm <= 2 * R_EDGES_NM[-1]:
+        raise ValueError(f"a box of {box_length_nm:.3f} nm is too small for g(r) up to {R_EDGES_NM[-1]} nm")
+    if len(positions_nm) < n_blocks:
+        raise ValueError(f"{len(positions_nm)} frames are fewer than {n_blocks} blocks")
+    box = freud.box.Box.cube(box_length_nm)
+    blocks = []
+    for frames in np.array_split(np.asarray(positions_nm), n_blocks):
+        rdf = freud.density.RDF(bins=R_NM.size, r_max=R_EDGES_NM[-1], normalization_mode="finite_size")
+        for frame in frames:
+            rdf.compute((box, box.wrap(frame)), reset=False)
+        blocks.append(np.array(rdf.rdf, np.float64))
+    weights = [len(frames) for frames in np.array_split(np.arange(len(positions_nm)), n_blocks)]
+    return RadialDistribution(
+        np.average(blocks, axis=0, weights=weights), np.std(blocks, axis=0, ddof=1) / n_blocks**0.5
+    )
+
+
+def remove_drift(positions_nm: NDArray) -> NDArray[np.float64]:
+    """Return positions relative to the centre of mass of the whole box (all beads weigh the same), same shape."""
+    positions = np.asarray(positions_nm, np.float64)
+    return positions - positions.mean(axis=1, keepdims=True)
+
+
+def mean_squared_displacement(positions_nm: NDArray) -> NDArray[np.float64]:
+    """Return MSD(t) = <|r_i(t0 + t) − r_i(t0)|²> in nm² for each lag, averaged over beads and all origins t0.
+
+    Parameters
+    ----------
+    positions_nm
+        (frames, beads, 3), unwrapped; the drift of the whole box is removed here.
+
+    Returns
+    -------
+    msd_nm2
+        (frames,), the first entry 0.
+    """
+    msd = freud.msd.MSD(mode="window")
+    msd.compute(remove_drift(positions_nm))
+    return np.array(msd.msd, np.float64)
+
+
+def fit_window(
+    frame_ps: float, mass_g_mol: float, temperature_k: float, number_density_nm3: float
+) -> NDArray[np.int64]:
+    """Return the lags (in frames) of the window `FIT_WINDOW_TAU` in which D is fitted."""
+    tau_ps = reduced_time_ps(mass_g_mol, temperature_k, number_density_nm3)
+    first, last = (round(edge * tau_ps / frame_ps) for edge in FIT_WINDOW_TAU)
+    return np.unique(np.linspace(first, max(last, first + 1), 24).round().astype(int))
+
+
+def self_diffusion(trajectory: BeadTrajectory) -> SelfDiffusion:
+    r"""Return the self-diffusion coefficient from the slope of the multiple-origin MSD, MSD = c + 6 D t.
+
+    The least-squares slope is linear in the MSD, D = Σ_k w_k MSD(t_k), so every time origin t0 has a value
+    d(t0) = Σ_k w_k |r(t0 + t_k) − r(t0)|² of its own. Their blocks, each at least as long as the fit window, give the
+    standard error (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461 (1989)).
+
+    Raises
+    ------
+    ValueError
+        The trajectory is shorter than four times the end of the fit window.
+    """
+    frame_ps = trajectory.frame_ps
+    lags = fit_window(frame_ps, trajectory.mass_g_mol, trajectory.temperature_k, trajectory.number_density_nm3)
+    n_frames = len(trajectory.positions_nm)
+    if n_frames < 4 * lags[-1]:
+        raise ValueError(
+            f"a trajectory of {n_frames * frame_ps:.1f} ps is too short: "
+            f"D is fitted up to {lags[-1] * frame_ps:.1f} ps and needs four times that"
+        )
+    weights = _slope_weights(lags * frame_ps) / 6
+    diffusion = float(weights @ mean_squared_displacement(trajectory.positions_nm)[lags])
+    positions = remove_drift(trajectory.positions_nm)
+    n_origins = n_frames - lags[-1]
+    origins = np.zeros(n_origins)
+    for lag, weight in zip(lags, weights, strict=True):
+        step = positions[lag : lag + n_origins] - positions[:n_origins]
+        origins += weight * np.einsum("fbx,fbx->f", step, step) / positions.shape[1]
+    n_blocks = max(2, min(10, n_origins // lags[-1]))
+    means = np.array([block.mean() for block in np.array_split(origins, n_blocks)])
+    error = float(means.std(ddof=1) / n_blocks**0.5)
+    return SelfDiffusion(
+        diffusion * NM2_NS_PER_NM2_PS,
+        error * NM2_NS_PER_NM2_PS,
+        diffusion * NM2_NS_PER_NM2_PS * finite_size_factor(positions.shape[1]),
+    )
+
+
+def _slope_weights(x: NDArray) -> NDArray[np.float64]:
+    """Return w such that w @ y is the slope of the least-squares line through (x, y)."""
+    centred = x - x.mean()
+    return centred / (centred @ centred)
+
+
+def finite_size_factor(n_beads: int) -> float:
+    r"""Return D(infinite box) / D(cubic periodic box of N beads), the correction of Yeh and Hummer.
+
+    D_∞ = D + ξ kT / (6π η L) (J. Phys. Chem. B 108, 15873 (2004)) needs the viscosity, which a short run of a small
+    box does not give. It is estimated from the same D by η D_∞ = α kT ρ^(1/3) (`STOKES_EINSTEIN_ALPHA`), hence
+    D_∞ / D = 1 / (1 − ξ / (6π α N^(1/3))). The estimate of η is good to about 20 %, the correction to as much.
+    """
+    return 1 / (1 - YEH_HUMMER_XI / (6 * np.pi * STOKES_EINSTEIN_ALPHA * n_beads ** (1 / 3)))
+
+
+def rdf_error(rdf: ArrayLike, reference: ArrayLike, r_min_nm: float = 0.1) -> float:
+    """Return ∫ |g − g_ref| dr / ∫ g_ref dr over 0.1 to 1.5 nm (dimensionless); both (150,) on the common grid."""
+    inside = r_min_nm <= R_NM
+    g, g_reference = np.asarray(rdf)[inside], np.asarray(reference)[inside]
+    return float(np.abs(g - g_reference).sum() / g_reference.sum())
+
+
+def rdf_r2(rdf: ArrayLike, reference: ArrayLike, r_min_nm: float = 0.1) -> float:
+    """Return the coefficient of determination R² of g against a reference over 0.1 to 1.5 nm; both (150,)."""
+    inside = r_min_nm <= R_NM
+    g, g_reference = np.asarray(rdf)[inside], np.asarray(reference)[inside]
+    return float(1 - np.sum((g - g_reference) ** 2) / np.sum((g_reference - g_reference.mean()) ** 2))
+
+
+def score(rdf_error_value: float, alpha: float) -> float:
+    """Return S = sqrt((rdf_error / 0.1)² + (ln α / ln 2)²): an rdf_error of 0.1 weighs as much as a factor 2 in D."""
+    return float(np.hypot(rdf_error_value / 0.1, np.log(alpha) / np.log(2)))
+
+
+def block_mean(series: ArrayLike, n_blocks: int = 5) -> tuple[float, float]:
+    """Return mean and standard error of a correlated time series, from the scatter of its blocks."""
+    values = np.asarray(series, np.float64)
+    means = np.array([block.mean() for block in np.array_split(values, n_blocks)])
+    return float(values.mean()), float(means.std(ddof=1) / n_blocks**0.5)

@@ -1,0 +1,125 @@
+"""Functions of the pair distance on the common grid, and the tables that simulation programs read.
+
+A pair potential lives on `R_NM` (150 bin centres, 0.005 to 1.495 nm) in kJ/mol. What happens inside the core, where
+no pair was ever seen, and at the cutoff is decided here, once.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.interpolate import CubicSpline
+
+from mobcg.records import atomic_path
+from mobcg.units import ANGSTROM_PER_NM, KJ_PER_KCAL, thermal_energy_kj_mol
+
+BIN_WIDTH_NM = 0.01
+R_EDGES_NM: NDArray[np.float64] = np.arange(151) * BIN_WIDTH_NM
+R_NM: NDArray[np.float64] = (R_EDGES_NM[:-1] + R_EDGES_NM[1:]) / 2
+CUTOFF_NM = 1.5
+TAPER_WIDTH_NM = 0.1
+# Below this g(r) the core has too few pairs for its logarithm to mean anything.
+CORE_RDF = 5e-3
+# The innermost distance of a table and its number of points; LAMMPS stops when two beads come closer.
+TABLE_START_NM = 0.05
+TABLE_POINTS = 2901
+
+
+def core_index(rdf: ArrayLike) -> int:
+    """Return the index of the first bin of the grid from which on g(r) can be trusted: the end of the last core bin.
+
+    Raises
+    ------
+    ValueError
+        g(r) never rises above `CORE_RDF`.
+    """
+    g = np.asarray(rdf)
+    peak = int(np.argmax(g))
+    if g[peak] <= CORE_RDF:
+        raise ValueError("g(r) is zero everywhere: there is no liquid in it")
+    core = np.flatnonzero(g[: peak + 1] < CORE_RDF)
+    return int(core[-1] + 1) if core.size else 0
+
+
+def potential_of_mean_force(rdf: ArrayLike, temperature_k: float) -> NDArray[np.float64]:
+    """Return W(r) = −kT ln g(r) in kJ/mol, (150,), with the core extrapolated and the tail tapered to zero."""
+    g = np.asarray(rdf, np.float64)
+    first = core_index(g)
+    potential = np.zeros_like(g)
+    potential[first:] = -thermal_energy_kj_mol(temperature_k) * np.log(np.maximum(g[first:], 1e-12))
+    return taper(extrapolate_core(potential, first))
+
+
+def extrapolate_core(potential_kj_mol: ArrayLike, first: int, n_fit: int = 4) -> NDArray[np.float64]:
+    """Return the potential with its core, bins before `first`, replaced by U = U₁ exp(−(r − r₁)/λ) + const.
+
+    The exponential continues value and slope of the first trusted bins; its decay length is a fifth of the distance to
+    contact, short enough to be a wall and long enough for a time step of a few fs.
+
+    Raises
+    ------
+    ValueError
+        The potential does not fall with r at the edge of the core, so there is no wall to continue.
+    """
+    potential = np.array(potential_kj_mol, np.float64)
+    if first == 0:
+        return potential
+    r = R_NM[first : first + n_fit]
+    slope = float(np.polyfit(r, potential[first : first + n_fit], 1)[0])
+    if slope >= 0:
+        raise ValueError(
+            f"the potential rises from {r[0]:.3f} nm on: it has no repulsive wall to continue into the core"
+        )
+    decay_nm = R_NM[first] / 5
+    growth = np.exp((R_NM[first] - R_NM[:first]) / decay_nm)
+    potential[:first] = potential[first] - slope * decay_nm * (growth - 1)
+    return potential
+
+
+def taper(potential_kj_mol: ArrayLike) -> NDArray[np.float64]:
+    """Return the potential brought smoothly to zero over the last `TAPER_WIDTH_NM` before the cutoff, (150,).
+
+    The factor 1 − 10x³ + 15x⁴ − 6x⁵, x from 0 to 1 over the taper, has zero slope and curvature at both ends.
+    """
+    x = np.clip((R_NM - (CUTOFF_NM - TAPER_WIDTH_NM)) / TAPER_WIDTH_NM, 0, 1)
+    return np.asarray(potential_kj_mol, np.float64) * (1 - x**3 * (10 - 15 * x + 6 * x**2))
+
+
+def _spline(potential_kj_mol: ArrayLike) -> CubicSpline:
+    # The table ends at the cutoff with U = F = 0.
+    knots, values = np.append(R_NM, CUTOFF_NM), np.append(potential_kj_mol, 0.0)
+    return CubicSpline(knots, values, bc_type=("not-a-knot", (1, 0.0)))
+
+
+def force(potential_kj_mol: ArrayLike) -> NDArray[np.float64]:
+    """Return F(r) = −dU/dr in kJ/mol/nm on the common grid, (150,), from the cubic spline through U."""
+    return -_spline(potential_kj_mol)(R_NM, 1)
+
+
+def tabulate(potential_kj_mol: ArrayLike, points: int = TABLE_POINTS) -> tuple[NDArray, NDArray, NDArray]:
+    """Return r (nm), U (kJ/mol) and F = −dU/dr (kJ/mol/nm), each (points,), equally spaced up to the cutoff.
+
+    Force and energy come from one cubic spline, so that F is the exact derivative of the tabulated U.
+    """
+    spline = _spline(potential_kj_mol)
+    r = np.linspace(TABLE_START_NM, CUTOFF_NM, points)
+    return r, spline(r), -spline(r, 1)
+
+
+def write_lammps_table(path: Path, potential_kj_mol: ArrayLike, keyword: str = "MOBCG") -> None:
+    """Write a `pair_style table` file in LAMMPS real units (Å, kcal/mol), at least 2000 points, tagged with them."""
+    r, energy, strength = tabulate(potential_kj_mol)
+    r, energy = r * ANGSTROM_PER_NM, energy / KJ_PER_KCAL
+    strength = strength / KJ_PER_KCAL / ANGSTROM_PER_NM
+    with atomic_path(path) as temporary, temporary.open("w") as stream:
+        stream.write(f"# UNITS: real\n\n{keyword}\nN {r.size} R {r[0]:.10g} {r[-1]:.10g}\n\n")
+        rows = np.column_stack([np.arange(1, r.size + 1), r, energy, strength])
+        np.savetxt(stream, rows, fmt=["%d", "%.8f", "%.12e", "%.12e"])
+
+
+def pair_excess_entropy(rdf: ArrayLike, number_density_nm3: float) -> float:
+    """Return the pair excess entropy s₂/k = −2πρ ∫ (g ln g − g + 1) r² dr over the grid (dimensionless)."""
+    g = np.maximum(np.asarray(rdf, np.float64), 1e-12)
+    return float(-2 * np.pi * number_density_nm3 * np.sum((g * np.log(g) - g + 1) * R_NM**2) * BIN_WIDTH_NM)

@@ -1,0 +1,407 @@
+"""The plan: every run that a configuration asks for, as specs with ids, known before the first job starts.
+
+A spec is a plain dictionary that says what is asked for, never what came out. Its id is the hash of its canonical
+JSON, its random seeds are drawn from that hash, so the same question has the same id and the same answer everywhere.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mobcg.config import (
+    AtomisticLengths,
+    Config,
+    Molecule,
+    Scale,
+    load_config,
+    load_molecules,
+    load_scale,
+    scale_path,
+)
+from mobcg.errors import InputError
+from mobcg.molecule import Species, molecules_in_box, species_of, topology_path
+from mobcg.records import atomic_path
+from mobcg.units import number_density_nm3
+
+Spec = dict[str, Any]
+
+# Raised when a stage is changed such that its old records no longer answer the same question.
+PROTOCOL = {"atomistic": 1, "inversion": 1, "coarse": 1, "evaluation": 1}
+LEAST_BOX_NM = 3.1
+REUSABLE = {"atomistic": "run_id", "potentials": "potential_id", "coarse": "run_id"}
+
+
+def canonical_json(spec: Mapping[str, Any]) -> str:
+    """Return the one JSON text of a spec: sorted keys, no spaces, no NaN."""
+    return json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
+
+
+def run_id(spec: Mapping[str, Any]) -> str:
+    """Return the id of a spec: the first 16 hex digits of the SHA-256 of its canonical JSON."""
+    return hashlib.sha256(canonical_json(spec).encode()).hexdigest()[:16]
+
+
+def seed(spec: Mapping[str, Any], purpose: str) -> int:
+    """Return the random seed of a spec for one purpose, from 1 to 2³¹ − 2 (what gmx and lmp accept)."""
+    digest = hashlib.sha256(f"{canonical_json(spec)}#{purpose}".encode()).digest()
+    return 1 + int.from_bytes(digest[:8], "big") % (2**31 - 2)
+
+
+def scaled_potential_spec(parent_id: str, scale_factor: float) -> Spec:
+    """Return the spec of a parent potential times a constant."""
+    return {"kind": "scaled", "parent_id": parent_id, "scale_factor": scale_factor}
+
+
+def scaled_potential_id(parent_id: str, scale_factor: float) -> str:
+    """Return the id of a parent potential times a constant; the parent's own for the constant 1."""
+    return parent_id if scale_factor == 1 else run_id(scaled_potential_spec(parent_id, scale_factor))
+
+
+def expand_shard(shard: Mapping[str, Any]) -> list[Spec]:
+    """Return the coarse specs of a shard: draws `first` to `first + count` of its parent potential.
+
+    Draw 0 is the parent itself under Nosé-Hoover dynamics. The others take the scale factors in turn, and draw mass
+    (uniform), thermostat (weighted) and friction (log-uniform, for a bead of 100 g/mol) from their own seed, so that a
+    draw does not depend on how many others there are or how they are cut into shards.
+    """
+    return [_coarse_spec(shard, draw) for draw in range(shard["first"], shard["first"] + shard["count"])]
+
+
+def _coarse_spec(shard: Mapping[str, Any], draw: int) -> Spec:
+    sampling = shard["sampling"]
+    random = np.random.default_rng(seed({"parent_id": shard["parent_id"], "draw": draw}, "coarse draw"))
+    factors = sampling["scale_factors"]
+    mass_g_mol = round(float(random.uniform(*sampling["mass_g_mol"])), 3)
+    kinds, weights = zip(*sorted(sampling["thermostat_weights"].items()), strict=True)
+    thermostat = str(random.choice(kinds, p=np.array(weights) / sum(weights)))
+    low, high = np.log(sampling["friction_1_ps_100"])
+    friction_100 = float(np.exp(random.uniform(low, high)))
+    factor = factors[draw % len(factors)]
+    if draw == 0:
+        thermostat, factor = "nose_hoover", 1.0
+    friction = 0.0 if thermostat == "nose_hoover" else float(f"{friction_100 / math.sqrt(mass_g_mol / 100):.4g}")
+    return {
+        "kind": "coarse",
+        "protocol": PROTOCOL["coarse"],
+        "potential": {
+            "parent_id": shard["parent_id"],
+            "scale_factor": factor,
+        },
+        "temperature_k": shard["temperature_k"],
+        "mass_g_mol": mass_g_mol,
+        "thermostat": thermostat,
+        "friction_1_ps": friction,
+        "n_beads": sampling["n_beads"],
+        "equilibration_ps_100": sampling["equilibration_ps_100"],
+        "production_ps_100": sampling["production_ps_100"],
+        "draw": draw,
+    }
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Every run of a configuration by stage, id → spec, and where its record lies.
+
+    `reused` holds the ids that the base release has; the stages below hold those too, so that what builds on them
+    finds them, and `record_path` tells the two apart. Evaluations are named molecule.model.
+    """
+
+    config: Config
+    scale: Scale
+    molecules: dict[str, Molecule]
+    species: dict[str, Species]
+    atomistic: dict[str, Spec]
+    inversions: dict[str, Spec]
+    shards: dict[str, Spec]
+    evaluations: dict[str, Spec]
+    reused: dict[str, frozenset[str]] = field(default_factory=dict)
+
+    def record_path(self, table: str, record_id: str) -> str:
+        """Return the file of a record: simulated here, or taken from the base release."""
+        reused = record_id in self.reused.get(table, ())
+        room = {"potentials": "inversion"}.get(table, table)
+        return f"{self.config.results_dir}/{'reused/' if reused else ''}{room}/{record_id}.parquet"
+
+    @property
+    def scale_dir(self) -> str:
+        """Directory of what belongs to one scale: tables, models, evaluations and report."""
+        return f"{self.config.results_dir}/{self.scale.name}"
+
+    @property
+    def release_version(self) -> str:
+        """Version of the release to make; rough numbers carry the name of their scale."""
+        return self.config.version + (f"-{self.scale.name}" if self.scale.rough else "")
+
+    def to_simulate(self, stage: str) -> list[str]:
+        """Return the ids of a stage (atomistic, inversions, shards) that the base release does not have."""
+        table = {"inversions": "potentials", "shards": "shards"}.get(stage, stage)
+        return [name for name in getattr(self, stage) if name not in self.reused.get(table, ())]
+
+    def evaluation_inputs(self, molecule_id: str, model: str) -> dict[str, str | list[str]]:
+        """Return what the evaluation of a model of a liquid reads: its parents' records, and a trained model's files.
+
+        A trained model is the one of the fold that holds this liquid out.
+        """
+        parent_id = self.evaluations[f"{molecule_id}.{model}"]["parent_potential_id"]
+        runs = self.inversions[parent_id]["parent_run_ids"]
+        files = {
+            "atomistic": [self.record_path("atomistic", name) for name in runs],
+            "potential": self.record_path("potentials", parent_id),
+        }
+        trained = {"model_dir": f"{self.scale_dir}/models/{molecule_id}/{model}"}
+        return files | trained if model in self.scale.predictor.models else files
+
+    def model_settings(self, model: str) -> Spec:
+        """Return the settings of a model's training that the scale chooses."""
+        section = self.scale.predictor
+        return {"bag2024": {"folds": section.bag2024_folds, "epochs": section.bag2024_epochs}}.get(model, {})
+
+    @property
+    def folds(self) -> list[str]:
+        """Names of the training folds: each molecule held out once, and `all`."""
+        return [*self.molecules, "all"]
+
+
+def load_plan(content: Mapping[str, Any], where: object = "config/config.yaml") -> Plan:
+    """Return the plan of a configuration, every file it names read and checked.
+
+    Raises
+    ------
+    InputError
+        Anything in these files is wrong.
+    """
+    config = load_config(content, where)
+    molecules_dir = Path(config.molecules_dir)
+    molecules = load_molecules(molecules_dir)
+    scale = load_scale(scale_path(config.scale), molecules)
+    if scale.molecules != "all":
+        molecules = {
+            name: molecule
+            for name, molecule in molecules.items()
+            if name in {*scale.molecules, *scale.synthetic.draws} or molecule.role == "extension"
+        }
+    species = {name: species_of(molecule, molecules_dir / f"{name}.yaml") for name, molecule in molecules.items()}
+    reused = recorded_ids(Path(config.base_release)) if config.base_release else {}
+    return build_plan(config, scale, molecules, species, reused)
+
+
+def recorded_ids(release: Path) -> dict[str, frozenset[str]]:
+    """Return table → ids of a release, of the tables whose rows are simulations.
+
+    Raises
+    ------
+    InputError
+        There is no such release, or it holds no table of records that can be read.
+    """
+    ids = {}
+    for table, key in REUSABLE.items():
+        path = release / "data" / f"{table}.parquet"
+        if not path.is_file():
+            raise InputError("config/config.yaml", "base_release", str(release), f"a release with {path.name} in data/")
+        try:
+            ids[table] = frozenset(pq.read_table(path, columns=[key])[key].to_pylist())
+        except (pa.ArrowInvalid, OSError, KeyError) as error:
+            raise InputError(path, key, str(error), "a release's table", "Download the release again.") from error
+    return ids
+
+
+def build_plan(
+    config: Config,
+    scale: Scale,
+    molecules: dict[str, Molecule],
+    species: dict[str, Species],
+    reused: Mapping[str, frozenset[str]],
+) -> Plan:
+    """Return the plan of a scale for some molecules; a pure function of what the files hold."""
+    atomistic: dict[str, Spec] = {}
+    inversions: dict[str, Spec] = {}
+    shards: dict[str, Spec] = {}
+    evaluations: dict[str, Spec] = {}
+    for name, molecule in molecules.items():
+        pristine = {"kind": "pristine"} if molecule.topology is None else _file_force_field(config, molecule)
+        replicas = _atomistic_specs(scale, molecule, species[name], pristine, scale.atomistic.lengths)
+        atomistic |= replicas
+        parent_id, parent = _inversion(scale, molecule, list(replicas), scale.inversion.pressure_correction)
+        inversions[parent_id] = parent
+        if scale.inversion.also_uncorrected and scale.inversion.pressure_correction:
+            uncorrected_id, uncorrected = _inversion(scale, molecule, list(replicas), False)
+            inversions[uncorrected_id] = uncorrected
+        shards |= _shards(scale, molecule, parent_id)
+        for model in scale.evaluation.models:
+            evaluations[f"{name}.{model}"] = _evaluation(scale, molecule, model, parent_id)
+        for draw in range(scale.synthetic.draws.get(name, 0)):
+            ranges = json.loads(scale.synthetic.ranges.model_dump_json())
+            force_field = {"kind": "synthetic", "draw": draw, "ranges": ranges}
+            run = _atomistic_specs(scale, molecule, species[name], force_field, scale.synthetic.lengths, replicas=1)
+            atomistic |= run
+            synthetic_id, inversion = _inversion(scale, molecule, list(run), scale.inversion.pressure_correction)
+            inversions[synthetic_id] = inversion
+            shards |= _shards(scale, molecule, synthetic_id)
+    complete = frozenset(
+        shard_id
+        for shard_id, shard in shards.items()
+        if all(run_id(spec) in reused.get("coarse", ()) for spec in expand_shard(shard))
+    )
+    return Plan(
+        config, scale, molecules, species, atomistic, inversions, shards, evaluations, {**reused, "shards": complete}
+    )
+
+
+def _atomistic_specs(
+    scale: Scale,
+    molecule: Molecule,
+    species: Species,
+    force_field: Spec,
+    lengths: AtomisticLengths,
+    replicas: int | None = None,
+) -> dict[str, Spec]:
+    section = scale.atomistic
+    n_molecules = section.n_molecules or molecules_in_box(
+        section.box_length_nm, molecule.reference_density_kg_m3, species.molar_mass_g_mol
+    )
+    edge_nm = (n_molecules / number_density_nm3(molecule.reference_density_kg_m3, species.molar_mass_g_mol)) ** (1 / 3)
+    if edge_nm < LEAST_BOX_NM:
+        found = f"{n_molecules} {molecule.id}, a box of {edge_nm:.2f} nm"
+        advice = "Take more molecules: g(r) reaches 1.5 nm, twice that must fit."
+        raise InputError(f"scale {scale.name}", "atomistic.n_molecules", found, f"{LEAST_BOX_NM} nm and more", advice)
+    specs = (
+        {
+            "kind": "atomistic",
+            "protocol": PROTOCOL["atomistic"],
+            "molecule": {"id": molecule.id, "smiles": species.smiles},
+            "force_field": force_field,
+            "temperature_k": molecule.temperature_k,
+            "pressure_bar": molecule.pressure_bar,
+            "n_molecules": n_molecules,
+            "start_density_kg_m3": molecule.reference_density_kg_m3,
+            "lengths": lengths.model_dump(),
+            "frame_ps": section.frame_ps,
+            "replica": replica,
+        }
+        for replica in range(replicas or section.replicas)
+    )
+    return {run_id(spec): spec for spec in specs}
+
+
+def _file_force_field(config: Config, molecule: Molecule) -> Spec:
+    where = Path(config.molecules_dir) / f"{molecule.id}.yaml"
+    paths = {name: topology_path(molecule, where, name) for name in ("itp", "gro")}
+    hashes = {f"{name}_sha256": hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}
+    return {"kind": "file", "itp": molecule.topology.itp, "gro": molecule.topology.gro, **hashes}
+
+
+def _inversion(scale: Scale, molecule: Molecule, parents: list[str], pressure_correction: bool) -> tuple[str, Spec]:
+    section = scale.inversion
+    spec = {
+        "kind": "inversion",
+        "protocol": PROTOCOL["inversion"],
+        "molecule_id": molecule.id,
+        "parent_run_ids": parents,
+        "temperature_k": molecule.temperature_k,
+        "pressure_correction": pressure_correction,
+        "target_pressure_bar": section.target_pressure_bar,
+        "iterations_max": section.iterations_max,
+        "iteration_ps_100": section.iteration_ps_100,
+    }
+    return run_id(spec), spec
+
+
+def _shards(scale: Scale, molecule: Molecule, parent_id: str) -> dict[str, Spec]:
+    section = scale.coarse
+    keys = (
+        "n_beads",
+        "mass_g_mol",
+        "scale_factors",
+        "friction_1_ps_100",
+        "thermostat_weights",
+        "equilibration_ps_100",
+        "production_ps_100",
+    )
+    dumped = json.loads(section.model_dump_json())
+    specs = (
+        {
+            "kind": "shard",
+            "parent_id": parent_id,
+            "temperature_k": molecule.temperature_k,
+            "first": first,
+            "count": min(section.records_per_shard, section.records_per_potential - first),
+            "sampling": {key: dumped[key] for key in keys},
+        }
+        for first in range(0, section.records_per_potential, section.records_per_shard)
+    )
+    return {run_id(spec): spec for spec in specs}
+
+
+def _evaluation(scale: Scale, molecule: Molecule, model: str, parent_id: str) -> Spec:
+    section = scale.evaluation
+    return {
+        "kind": "evaluation",
+        "protocol": PROTOCOL["evaluation"],
+        "molecule_id": molecule.id,
+        "model": model,
+        "parent_potential_id": parent_id,
+        "scale_factors": section.scale_factors if model == "ibi_scaled" else [1.0],
+        "replicas": section.replicas,
+        "equilibration_ps_100": section.equilibration_ps_100,
+        "production_ps_100": section.production_ps_100,
+        "npt_ps_100": section.npt_ps_100,
+    }
+
+
+def molecule_rows(plan: Plan) -> list[Spec]:
+    """Return the rows of the table molecules."""
+    return [
+        {
+            "molecule_id": name,
+            "name": molecule.name,
+            "smiles": plan.species[name].smiles,
+            "inchikey": plan.species[name].inchikey,
+            "formula": plan.species[name].formula,
+            "molar_mass_g_mol": plan.species[name].molar_mass_g_mol,
+            "n_atoms": plan.species[name].n_atoms,
+            "role": molecule.role,
+            "temperature_k": molecule.temperature_k,
+            "pressure_bar": molecule.pressure_bar,
+            "reference_density_kg_m3": molecule.reference_density_kg_m3,
+            "reference_density_source": molecule.reference_density_source,
+        }
+        for name, molecule in plan.molecules.items()
+    ]
+
+
+def record_files(plan: Plan) -> dict[str, list[str]]:
+    """Return table → record files of this plan; what the base release holds is not among them."""
+    return {
+        "atomistic": [plan.record_path("atomistic", name) for name in plan.to_simulate("atomistic")],
+        "potentials": [plan.record_path("potentials", name) for name in plan.to_simulate("inversions")],
+        "coarse": [plan.record_path("coarse", name) for name in plan.to_simulate("shards")],
+        "evaluation": [f"{plan.scale_dir}/evaluation/{name}.parquet" for name in plan.evaluations],
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Write what the database room wants to know of a plan: the molecules' rows and where the records lie."""
+    parser = argparse.ArgumentParser(prog="python -m mobcg.plan", description=main.__doc__)
+    parser.add_argument("--config", required=True, help="the configuration, as JSON")
+    parser.add_argument("--out", type=Path, required=True)
+    options = parser.parse_args(arguments)
+    plan = load_plan(json.loads(options.config), "--config")
+    content = {"molecules": molecule_rows(plan), "records": record_files(plan)}
+    with atomic_path(options.out) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,11 @@
+"""The models, one file each, found by name: `--model NAME` loads the module `mobcg.predictor.models.NAME`.
+
+A model module has
+
+- `DEFAULTS`: its settings, plain values;
+- `train(liquids, settings, seed, report) -> Model`: learns from `Liquids`, all of them; `report` prints a line;
+- `Model` with `settings` (JSON), `arrays` (name → array), `history` (JSON: losses, errors) and
+  `predict(states) -> (potential_kj_mol, potential_kj_mol_se)`, both (n, 150);
+- `Model.restore(settings, arrays)`: the inverse of saving;
+- `CARD`: what the model is, for its card.
+"""

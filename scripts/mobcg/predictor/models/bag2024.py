@@ -1,0 +1,210 @@
+"""bag2024: the published networks (Bag, Meinel and Müller-Plathe, JCTC 2024) on our common grid, the seed to beat.
+
+As published: inputs [mass in g/mol, D in nm²/ns, g(r)], unscaled; dense 585-490-411-345 with LeakyReLU 0.05 and a linear
+output U in kcal/mol; L2 1.0791e-6 on the weights; mean squared error; Adam from 3.5293e-3 down in a straight line to
+5e-5 over 200 epochs, batches of 32 and Glorot-uniform weights (the defaults of Keras); ten networks, each trained on
+all but one of ten folds, and their mean. A second network of 499-453-411-373-338 (L2 1.4280e-6, Adam from 1.1018e-3)
+takes the U of the first and gives U inside, standardised output by output, shifted to meet the first at 0.5 nm. Source:
+the scripts deposited with the paper (github.com/saientan/database_and_ML_CG_Mobi).
+
+Adapted to our grid, and nothing else on purpose:
+
+- g enters on 0.105–1.495 nm (140 bins of 0.01 nm; published 0.1–2.5 nm, 481 of 0.005 nm), because g of the release
+  ends at 1.5 nm; U leaves on 0.505–1.495 nm (100 bins; published 0.5–1.55 nm, 1050 of 0.001 nm) and, from the second
+  network, on 0.305–0.495 nm (20 bins; published 200).
+- The folds part parent potentials, not rows: the published random folds had copies of each potential on both sides.
+- Inside contact (g < 0.005) the wall is that of `mobcg.pair`, like every potential of the release, and not the published
+  line of 1000 kcal/mol/Å below 0.3 nm, which no bead reaches.
+- The raw output is jagged; it is smoothed and cut off by `mobcg.predictor.shaping` before it becomes a table. The
+  published tables were run as they came.
+- With few rows, fewer folds (`folds`) and epochs (`epochs`) may be asked for.
+
+U of the training rows is in the core a hundred times that outside it; the second network is trained on it as it is.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.model_selection import GroupKFold
+from torch import nn
+
+from mobcg.pair import R_NM
+from mobcg.predictor.dataset import Liquids, States
+from mobcg.predictor.shaping import shape
+from mobcg.units import KJ_PER_KCAL
+
+CARD = (
+    "The published network of Bag, Meinel and Müller-Plathe (2024): pair potential from bead mass, self-diffusion "
+    "coefficient and g(r), unscaled, with the second network for the core. It is given the D of the atomistic liquid, "
+    "as published, and so is asked for a potential that may not exist."
+)
+DEFAULTS: dict[str, Any] = {
+    "folds": 10,
+    "epochs": 200,
+    "batch": 32,
+    "outer": {"layers": [585, 490, 411, 345], "l2": 1.0791229413615787e-06, "rate": 0.0035292103726574675},
+    "inner": {"layers": [499, 453, 411, 373, 338], "l2": 1.4280078163203768e-06, "rate": 0.0011017540366192419},
+    "last_rate": 5e-5,
+    "leak": 0.05,
+}
+INPUT_BINS = R_NM > 0.1
+OUTER_BINS = R_NM > 0.5
+INNER_BINS = (R_NM > 0.3) & (R_NM < 0.5)
+REPORT_EVERY_S = 5.0
+
+
+@dataclass(frozen=True)
+class Model:
+    """Trained networks: weights by name `<outer|inner>.<fold>.<weight|bias>.<layer>`, and the scaler of the inner one."""
+
+    settings: dict[str, Any]
+    arrays: dict[str, NDArray]
+    history: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def restore(cls, settings: dict[str, Any], arrays: dict[str, NDArray]) -> Model:
+        """Return the model that `settings` and `arrays` were saved from."""
+        return cls(settings, arrays)
+
+    def predict(self, states: States) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return U and its standard error, (n, 150) each, in kJ/mol.
+
+        The standard error is the spread of the networks: it knows nothing of what all of them have in common.
+
+        Raises
+        ------
+        ValueError
+            A g(r) has no liquid in it, or U falls nowhere.
+        """
+        raw = np.zeros((self.settings["folds"], len(states), R_NM.size))
+        outer = self._ensemble("outer", _inputs(states))
+        raw[:, :, OUTER_BINS] = outer
+        inner = self._ensemble("inner", outer.mean(axis=0)) * self.arrays["inner_scale"] + self.arrays["inner_mean"]
+        # The published join: the core is shifted, as a whole, to where the outer part begins.
+        mean_inner = inner.mean(axis=0)
+        inner += (outer.mean(axis=0)[:, :1] - mean_inner[:, -1:])[None]
+        raw[:, :, INNER_BINS] = inner
+        mean, spread = raw.mean(axis=0) * KJ_PER_KCAL, raw.std(axis=0) * KJ_PER_KCAL
+        return np.array([shape(u, rdf) for u, rdf in zip(mean, states.rdf, strict=True)]), spread
+
+    def _ensemble(self, part: str, inputs: NDArray) -> NDArray[np.float64]:
+        """Return the outputs (folds, n, bins) of all networks of one part."""
+        depth = len(self.settings[part]["layers"]) + 1
+        outputs = []
+        for fold in range(self.settings["folds"]):
+            x = np.asarray(inputs, np.float64)
+            for layer in range(depth):
+                x = x @ self.arrays[f"{part}.{fold}.weight.{layer}"].T + self.arrays[f"{part}.{fold}.bias.{layer}"]
+                x = np.where(x > 0, x, self.settings["leak"] * x) if layer < depth - 1 else x
+            outputs.append(x)
+        return np.array(outputs)
+
+
+def _inputs(states: States) -> NDArray[np.float64]:
+    return np.column_stack([states.mass_g_mol, states.diffusion_nm2_ns, states.rdf[:, INPUT_BINS]])
+
+
+def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callable[[str], None]) -> Model:
+    """Return the ensemble of both networks, trained on every row of the liquids (masses and D are inputs).
+
+    Raises
+    ------
+    ValueError
+        Fewer than two parent potentials: there is nothing to fold.
+    """
+    groups = np.unique(liquids.parent_potential_id, return_inverse=True)[1]
+    folds = min(settings["folds"], int(groups.max()) + 1)
+    if folds < 2:
+        raise ValueError("bag2024 needs rows of at least two parent potentials")
+    potentials = liquids.potential_kj_mol / KJ_PER_KCAL
+    outer, inner = potentials[:, OUTER_BINS], potentials[:, INNER_BINS]
+    mean, scale = inner.mean(axis=0), inner.std(axis=0)
+    scale[scale == 0] = 1.0
+    parts = {"outer": (_inputs(liquids), outer), "inner": (outer, (inner - mean) / scale)}
+    arrays: dict[str, NDArray] = {"inner_mean": mean, "inner_scale": scale}
+    history: dict[str, Any] = {"rows": len(liquids), "parent_potentials": int(groups.max()) + 1}
+    clock = _Clock(2 * folds * settings["epochs"], report)
+    for part, (inputs, targets) in parts.items():
+        losses, left_out = [], []
+        for fold, (learn, check) in enumerate(GroupKFold(folds).split(inputs, targets, groups)):
+            generator = torch.Generator().manual_seed(seed + fold + (1000 if part == "inner" else 0))
+            network = _network(inputs.shape[1], settings[part]["layers"], targets.shape[1], settings["leak"], generator)
+            tensors = [torch.tensor(values, dtype=torch.float32) for values in (inputs, targets)]
+            losses.append(_fit(network, *(t[learn] for t in tensors), settings, part, generator, clock))
+            with torch.no_grad():
+                deviation = network(tensors[0][check]) - tensors[1][check]
+            left_out.append(float(deviation.abs().mean()))
+            for layer, dense in enumerate(module for module in network if isinstance(module, nn.Linear)):
+                arrays[f"{part}.{fold}.weight.{layer}"] = dense.weight.detach().numpy()
+                arrays[f"{part}.{fold}.bias.{layer}"] = dense.bias.detach().numpy()
+        unit = "kcal_mol" if part == "outer" else "standardised"
+        history[f"{part}_loss_per_epoch"] = np.mean(losses, axis=0).tolist()
+        history[f"{part}_left_out_mae_{unit}"] = float(np.mean(left_out))
+    return Model({**settings, "folds": folds}, arrays, history)
+
+
+def _network(inputs: int, layers: list[int], outputs: int, leak: float, generator: torch.Generator) -> nn.Sequential:
+    modules: list[nn.Module] = []
+    widths = [inputs, *layers, outputs]
+    for here, there in zip(widths[:-1], widths[1:], strict=True):
+        dense = nn.Linear(here, there)
+        nn.init.xavier_uniform_(dense.weight, generator=generator)
+        nn.init.zeros_(dense.bias)
+        modules += [dense, nn.LeakyReLU(leak)]
+    return nn.Sequential(*modules[:-1])
+
+
+def _fit(
+    network: nn.Sequential,
+    inputs: torch.Tensor,
+    targets: torch.Tensor,
+    settings: dict[str, Any],
+    part: str,
+    generator: torch.Generator,
+    clock: _Clock,
+) -> list[float]:
+    """Train one network in place and return its mean squared error in each epoch."""
+    weights = [module.weight for module in network if isinstance(module, nn.Linear)]
+    first, last, epochs = settings[part]["rate"], settings["last_rate"], settings["epochs"]
+    optimizer = torch.optim.Adam(network.parameters(), lr=first, eps=1e-7)
+    losses = []
+    for epoch in range(epochs):
+        for group in optimizer.param_groups:
+            group["lr"] = first - (first - last) / epochs * epoch
+        total = 0.0
+        for rows in torch.randperm(len(inputs), generator=generator).split(settings["batch"]):
+            optimizer.zero_grad()
+            loss = nn.functional.mse_loss(network(inputs[rows]), targets[rows])
+            penalty = settings[part]["l2"] * sum(weight.square().sum() for weight in weights)
+            (loss + penalty).backward()
+            optimizer.step()
+            total += float(loss.detach()) * len(rows)
+        losses.append(total / len(inputs))
+        clock.tick(part, epoch + 1, losses[-1])
+    return losses
+
+
+class _Clock:
+    """Reports epoch, loss and the time left, every few seconds."""
+
+    def __init__(self, epochs_in_all: int, report: Callable[[str], None]) -> None:
+        self.total, self.done, self.report = epochs_in_all, 0, report
+        self.start = self.last = time.monotonic()
+
+    def tick(self, part: str, epoch: int, loss: float) -> None:
+        """Count one epoch."""
+        self.done += 1
+        now = time.monotonic()
+        if now - self.last >= REPORT_EVERY_S or self.done == self.total:
+            left_s = (now - self.start) / self.done * (self.total - self.done)
+            self.report(
+                f"{part} network, epoch {epoch}, loss {loss:.4g}; {self.done}/{self.total}, {left_s:.0f} s left"
+            )
+            self.last = now

@@ -1,0 +1,161 @@
+"""Train one model for one fold: `python -m mobcg.predictor.train --tables DIR --model mobcg --fold MOLECULE --out DIR`.
+
+The fold names the molecule whose rows are held out, or `all`. Same tables, settings, seed and threads give the same
+bytes in model.json, weights.npz, training.json and README.md; how long it took stands in timing.json alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from mobcg.errors import InputError
+from mobcg.pair import CUTOFF_NM, R_NM, TAPER_WIDTH_NM, core_index
+from mobcg.predictor.dataset import Liquids, data_hash, read_liquids
+from mobcg.predictor.storage import MODELS, model_module, save_model, write_json
+from mobcg.programs import versions
+from mobcg.records import atomic_path, work_directory
+from mobcg.units import thermal_energy_kj_mol
+
+
+def potential_error_kt(model: Any, liquids: Liquids) -> float:
+    """Return the mean over liquids of the error of the predicted U/kT (dimensionless).
+
+    Each is a root mean square over the bins from contact to the taper, weighted by r² g(r), as pairs are.
+    """
+    predicted, _ = model.predict(liquids)
+    errors = []
+    for u_predicted, u, rdf, temperature in zip(
+        predicted, liquids.potential_kj_mol, liquids.rdf, liquids.temperature_k, strict=True
+    ):
+        seen = (np.arange(R_NM.size) >= core_index(rdf)) & (R_NM < CUTOFF_NM - TAPER_WIDTH_NM)
+        deviation = (u_predicted - u) / thermal_energy_kj_mol(temperature)
+        errors.append(np.sqrt(np.average(deviation**2, weights=R_NM**2 * rdf * seen)))
+    return float(np.mean(errors))
+
+
+def train(
+    directory: Path, name: str, fold: str, seed: int, overrides: dict[str, Any], report: Callable[[str], None]
+) -> tuple[Any, dict[str, Any]]:
+    """Return the model trained on the train rows of a fold, and its training record.
+
+    The validation rows are only measured on, the test rows not even that.
+
+    Parameters
+    ----------
+    directory
+        Holds data/coarse.parquet, potentials.parquet, splits.parquet and grid.parquet.
+    name, fold, seed
+        Which model, which molecule is held out, and where random numbers start.
+    overrides
+        Settings that replace the model's own `DEFAULTS`.
+    report
+        Called with each line of progress.
+
+    Raises
+    ------
+    InputError
+        Tables, fold, model or settings are wrong, or there are too few rows for the model.
+    """
+    module = model_module(name)
+    unknown = set(overrides) - set(module.DEFAULTS)
+    if unknown:
+        raise InputError("--settings", sorted(unknown)[0], overrides[sorted(unknown)[0]], " | ".join(module.DEFAULTS))
+    liquids, split = read_liquids(directory, fold)
+    learn, validation = liquids.take(split == "train"), liquids.take(split == "validation")
+    report(
+        f"{name}, fold {fold}: {len(learn)} train, {len(validation)} validation, {np.sum(split == 'test')} test rows"
+    )
+    try:
+        model = module.train(learn, {**module.DEFAULTS, **overrides}, seed, report)
+    except ValueError as problem:
+        raise InputError(directory, f"fold {fold}", f"{len(learn)} train rows", "enough rows", f"{problem}.") from None
+    record = {
+        "model": name,
+        "fold": fold,
+        "seed": seed,
+        "settings": model.settings,
+        "trained_on_molecules": sorted(set(learn.parent_molecule_id.tolist())),
+        "rows": {side: int(np.sum(split == side)) for side in ("train", "validation", "test")},
+        "parent_potentials": {
+            side: len(set(liquids.parent_potential_id[split == side])) for side in ("train", "validation", "test")
+        },
+        "train_error_kt": potential_error_kt(model, learn),
+        "validation_error_kt": potential_error_kt(model, validation) if len(validation) else None,
+        "history": model.history,
+        "data_sha256": data_hash(liquids, split),
+        "versions": {**versions("mobcg"), "numpy": np.__version__, "torch": torch.__version__},
+        "threads": torch.get_num_threads(),
+    }
+    return model, record
+
+
+def model_card(record: dict[str, Any], description: str) -> str:
+    """Return the model card, in Markdown."""
+    held_out = "nothing" if record["fold"] == "all" else f"every row that descends from {record['fold']}"
+    validation = record["validation_error_kt"]
+    measured = "no validation rows" if validation is None else f"{validation:.3f} kT on validation rows"
+    rows, parents = record["rows"], record["parent_potentials"]
+    return "\n".join(
+        [
+            f"# {record['model']}, held out: {record['fold']}",
+            "",
+            description,
+            "",
+            f"- Trained on {rows['train']} coarse-grained runs of {parents['train']} parent potentials of "
+            f"{', '.join(record['trained_on_molecules'])}; held out: {held_out}.",
+            f"- Error of U/kT, root mean square weighted by r² g(r): {record['train_error_kt']:.3f} kT on its own rows, "
+            f"{measured}.",
+            "- Valid for one-component liquids of one-site beads like those it was trained on; potentials end at 1.5 nm.",
+            "- A pair potential has one g(r) and one D at a state: matching g(r) does not match the mobility.",
+            f"- Seed {record['seed']}; SHA-256 of the training data {record['data_sha256']}.",
+            "- Files: model.json (settings), weights.npz (arrays, no pickle), training.json (losses, errors, versions).",
+            "",
+        ]
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m mobcg.predictor.train", description=__doc__.split("\n")[0])
+    parser.add_argument("--tables", type=Path, required=True, help="directory with data/*.parquet of a release")
+    parser.add_argument("--model", required=True, help=" | ".join(MODELS))
+    parser.add_argument("--fold", required=True, help="molecule to hold out, or all")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--settings", type=json.loads, default={}, help='JSON, for example {"epochs":100,"folds":3}')
+    parser.add_argument("--threads", type=int, default=1, help="threads of torch; part of what makes results equal")
+    parser.add_argument("--out", type=Path, required=True, help="directory for the model")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    torch.use_deterministic_algorithms(True)
+    started = time.monotonic()
+
+    def report(line: str) -> None:
+        print(line, flush=True)
+
+    try:
+        with work_directory(options.out):
+            model, record = train(options.tables, options.model, options.fold, options.seed, options.settings, report)
+            write_json(options.out / "training.json", record)
+            write_json(options.out / "timing.json", {"train_seconds": round(time.monotonic() - started, 2)})
+            with atomic_path(options.out / "README.md") as temporary:
+                temporary.write_text(model_card(record, model_module(options.model).CARD))
+            # Last: a directory with model.json in it is whole.
+            save_model(options.out, options.model, model)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    report(f"{options.out}: validation error {record['validation_error_kt']}, {time.monotonic() - started:.1f} s")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,110 @@
+"""External programs: which are there, which versions, and running one so that nothing is lost or left behind."""
+
+from __future__ import annotations
+
+import ctypes
+import re
+import shutil
+import signal
+import subprocess
+from collections import deque
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+from mobcg import __version__
+from mobcg.errors import SimulationError
+
+# How each program tells its version: arguments, and the pattern in what it prints.
+VERSION_QUERIES: Mapping[str, tuple[Sequence[str], str]] = {
+    "gmx": (("--version",), r"GROMACS version:\s+(\d+(?:\.\d+)*)"),
+    "lmp": (("-h",), r"Simulator - (.+)"),
+    "csg_inverse": (("--help",), r"version (\d+(?:\.\d+)*)"),
+    "csg_stat": (("--help",), r"version (\d+(?:\.\d+)*)"),
+}
+
+
+class ProgramError(SimulationError):
+    """A program ended with a status other than 0; `returncode` is negative for a signal, as in `subprocess`."""
+
+    def __init__(self, command: Sequence[str], returncode: int, log: Path) -> None:
+        self.command, self.returncode, self.log = list(command), returncode, log
+        self.tail = _last_lines(log, 12)
+        how = signal.Signals(-returncode).name if returncode < 0 else f"exit status {returncode}"
+        super().__init__(f"{Path(command[0]).name} ended with {how}; see {log}\n{self.tail}")
+
+
+def _last_lines(path: Path, count: int) -> str:
+    if not path.exists():
+        return ""
+    with path.open(errors="replace") as stream:
+        return "".join(deque(stream, maxlen=count)).strip()
+
+
+def _die_with_parent() -> None:
+    # Linux only: without it a simulation lives on when its step is killed with SIGKILL.
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
+def run(
+    command: Sequence[str],
+    cwd: Path,
+    log: Path,
+    stdin: str | None = None,
+    timeout_s: float | None = None,
+    env: Mapping[str, str] | None = None,
+) -> None:
+    """Run one program in `cwd`, its output appended to `log`; it is killed when this process dies.
+
+    Raises
+    ------
+    ProgramError
+        The program is missing, ended with a status other than 0, or outlived `timeout_s` (seconds).
+    """
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("a") as stream:
+        stream.write(f"$ {' '.join(map(str, command))}\n")
+        stream.flush()
+        try:
+            done = subprocess.run(
+                [str(word) for word in command],
+                cwd=cwd,
+                stdout=stream,
+                stderr=subprocess.STDOUT,
+                input=stdin,
+                text=True,
+                timeout=timeout_s,
+                env=env,
+                check=False,
+                close_fds=False,  # the lock of the work directory is inherited, see records.work_directory
+                preexec_fn=_die_with_parent,
+            )
+            returncode = done.returncode
+        except subprocess.TimeoutExpired:
+            stream.write(f"stopped: it ran longer than {timeout_s} s\n")
+            returncode = -signal.SIGKILL
+        except OSError as error:
+            stream.write(f"{error.filename}: {error.strerror}; `mobcg doctor` tells how to get a program\n")
+            returncode = 127
+    if returncode != 0:
+        raise ProgramError(command, returncode, log)
+
+
+@cache
+def version(program: str) -> str | None:
+    """Return the version that a program prints of itself; None where it is not on PATH."""
+    if program == "mobcg":
+        return __version__
+    path = shutil.which(program)
+    if path is None:
+        return None
+    arguments, pattern = VERSION_QUERIES[program]
+    printed = subprocess.run([path, *arguments], capture_output=True, text=True, check=False)
+    found = re.search(pattern, printed.stdout + printed.stderr)
+    return found.group(1).strip() if found else "unknown"
+
+
+def versions(*names: str) -> dict[str, str]:
+    """Return name → version of the programs on PATH, for a record's `versions` column."""
+    return {name: found for name in names if (found := version(name)) is not None}

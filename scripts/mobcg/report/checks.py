@@ -1,0 +1,316 @@
+"""What physics and references ask of the data: converged inversions, the mass law, the densities."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
+from numpy.typing import ArrayLike, NDArray
+
+from mobcg.pair import R_NM
+from mobcg.report.curves import plain_log
+from mobcg.report.liquids import mean_of
+from mobcg.report.release import Release, Row, force_field_kind
+from mobcg.report.scores import measured
+from mobcg.report.style import FAINT, LOOKS, MUTED, Exhibit, blank, legend_above
+
+# A coefficient known to less than this many standard errors says nothing about an exponent.
+LEAST_SIGNIFICANCE = 5.0
+MARKERS = "os^Dv<>Pd*Xph"
+
+
+def convergence(release: Release) -> Exhibit:
+    """Draw deviation from the target g(r) and pressure of each iteration, one column a liquid."""
+    title = "Convergence of iterative Boltzmann inversion"
+    inversions = [row for row in release.rows.get("potentials", []) if row["origin"] == "ibi"]
+    traced = [row for row in inversions if row.get("history_rdf_deviation") is not None]
+    failed = [row for row in inversions if row["status"] != "ok"]
+    notes = [f"{len(failed)} of {len(inversions)} inversions failed; their iterations are drawn where kept"] * any(
+        failed
+    )
+    if not traced:
+        return blank("convergence", title, "no inversion with a history of iterations")
+    names = {row["molecule_id"]: row["name"] for row in release.rows.get("molecules", [])}
+    synthetic = _synthetic_ids(release)
+    molecules = sorted({row["molecule_id"] for row in traced})
+    columns = min(4, len(molecules))
+    rows = -(-len(molecules) // columns)
+    figure = Figure(figsize=(max(2.65 * columns, 4.6), 3.4 * rows + 0.5))
+    axes = figure.subplots(2 * rows, columns, sharex=True, sharey="row", squeeze=False)
+    for spare in range(len(molecules), rows * columns):
+        for area in axes[2 * (spare // columns) :, spare % columns][:2]:
+            area.set_axis_off()
+    for index, molecule in enumerate(molecules):
+        line, column = divmod(index, columns)
+        top, bottom = axes[2 * line, column], axes[2 * line + 1, column]
+        for row in sorted((r for r in traced if r["molecule_id"] == molecule), key=lambda r: r["potential_id"]):
+            _draw_history(top, bottom, row, _history_kind(row, synthetic))
+        _history_axes(top, bottom, first=column == 0)
+        top.set_title(names.get(molecule, molecule))
+        if index + columns >= len(molecules):
+            bottom.set_xlabel("iteration")
+            bottom.tick_params(labelbottom=True)
+    kinds = [kind for kind in HISTORY_LINES if any(_history_kind(row, synthetic) == kind for row in traced)]
+    legend_above(figure, [Line2D([], [], label=kind, **HISTORY_LINES[kind]) for kind in kinds])
+    return Exhibit("convergence", title, figure, _converged(traced), tuple(notes))
+
+
+HISTORY_LINES = {
+    "with pressure correction": {"color": LOOKS["ibi"].colour, "marker": "o", "markersize": 3, "zorder": 3},
+    "without pressure correction": {
+        "color": "#D55E00",
+        "marker": "^",
+        "markersize": 3.2,
+        "linestyle": "--",
+        "zorder": 3,
+    },
+    "synthetic force fields": {"color": MUTED, "linewidth": 0.6, "alpha": 0.7},
+}
+
+
+def _history_kind(row: Row, synthetic: set[str]) -> str:
+    if row.get("parent_id") in synthetic:
+        return "synthetic force fields"
+    return "with pressure correction" if row["pressure_corrected"] else "without pressure correction"
+
+
+def _synthetic_ids(release: Release) -> set[str]:
+    return {row["run_id"] for row in release.rows.get("atomistic", []) if force_field_kind(row) == "synthetic"}
+
+
+def _draw_history(top: Axes, bottom: Axes, row: Row, kind: str) -> None:
+    deviation, noise = row["history_rdf_deviation"], row.get("rdf_deviation_noise")
+    iterations = np.arange(1, len(deviation) + 1)
+    if noise:
+        top.plot(iterations, deviation / noise, **HISTORY_LINES[kind])
+    pressure = row.get("history_pressure_bar")
+    if pressure is not None:
+        bottom.plot(np.arange(1, len(pressure) + 1), pressure, **HISTORY_LINES[kind])
+
+
+def _history_axes(top: Axes, bottom: Axes, first: bool) -> None:
+    plain_log(top, "y", (1.0, 2.0, 5.0))
+    top.axhline(1, color="black", linewidth=0.8)
+    # Thousands of bar at the start, one bar in the end.
+    bottom.set_yscale("symlog", linthresh=100)
+    bottom.yaxis.set_major_locator(FixedLocator([-10000, -1000, -100, 0, 100, 1000, 10000]))
+    bottom.yaxis.set_minor_locator(FixedLocator([]))
+    bottom.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}".replace("-", "−")))
+    bottom.axhline(0, color="black", linewidth=0.8)
+    bottom.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+    if first:
+        top.set_ylabel("Σ|g − target| / noise")
+        bottom.set_ylabel("pressure / bar")
+
+
+def _converged(rows: Sequence[Row]) -> str:
+    ratios = [r["rdf_deviation"] / r["rdf_deviation_noise"] for r in rows if r.get("rdf_deviation_noise")]
+    ratios = [ratio for ratio in ratios if np.isfinite(ratio)]
+    corrected = [r["pressure_bar"] for r in rows if r["pressure_corrected"] and r.get("pressure_bar") is not None]
+    text = f"{len(rows)} inversions."
+    if ratios:
+        text += f" In the end g deviates from its target by {np.median(ratios):.1f} times the noise (median; largest "
+        text += f"{max(ratios):.1f})."
+    if corrected:
+        text += f" With the correction the pressure ends between {min(corrected):.0f} and {max(corrected):.0f} bar."
+    return text.replace("-", "−")
+
+
+@dataclass(frozen=True)
+class MassLaw:
+    """D ∝ m^exponent within groups of runs that share potential, density and temperature.
+
+    Attributes
+    ----------
+    exponent, exponent_se
+        Slope of ln D against ln m with one intercept a group; nan where no group has two masses.
+    reduced_chi_square
+        Scatter about the fit over what the errors of D allow; the error of the exponent is widened by its root above 1.
+    groups, runs
+        Groups with at least two masses, and runs in them.
+    """
+
+    exponent: float
+    exponent_se: float
+    reduced_chi_square: float
+    groups: int
+    runs: int
+
+
+def fit_mass_law(group: ArrayLike, mass_g_mol: ArrayLike, diffusion: ArrayLike, diffusion_se: ArrayLike) -> MassLaw:
+    r"""Fit ln D = a_group + b ln m by weighted least squares; all arguments (n,), D and its error in one unit.
+
+    Within a group both logarithms are taken relative to their weighted mean, weights w = (D/SE(D))², so that
+    b = Σ w x y / Σ w x² and SE(b)² = max(χ²/ν, 1) / Σ w x², ν = n − groups − 1.
+    """
+    group, log_mass, log_diffusion = np.asarray(group), np.log(mass_g_mol), np.log(diffusion)
+    weight = (np.asarray(diffusion, np.float64) / np.asarray(diffusion_se)) ** 2
+    labels = [label for label in np.unique(group) if np.unique(log_mass[group == label]).size > 1]
+    inside = np.isin(group, labels)
+    if not labels:
+        return MassLaw(np.nan, np.nan, np.nan, 0, 0)
+    x, y = (_centred(values, weight, group)[inside] for values in (log_mass, log_diffusion))
+    weight = weight[inside]
+    spread = float(np.sum(weight * x**2))
+    exponent = float(np.sum(weight * x * y)) / spread
+    freedom = int(inside.sum()) - len(labels) - 1
+    chi_square = float(np.sum(weight * (y - exponent * x) ** 2)) / freedom if freedom > 0 else np.nan
+    widened = max(chi_square, 1.0) if freedom > 0 else 1.0
+    return MassLaw(exponent, float(np.sqrt(widened / spread)), chi_square, len(labels), int(inside.sum()))
+
+
+def _centred(values: NDArray, weight: NDArray, group: NDArray) -> NDArray[np.float64]:
+    centred = np.array(values, np.float64)
+    for label in np.unique(group):
+        members = group == label
+        centred[members] -= np.average(centred[members], weights=weight[members])
+    return centred
+
+
+def rdf_scatter(rdf: ArrayLike, rdf_se: ArrayLike) -> NDArray[np.float64]:
+    r"""Return, for each of n runs of one liquid, how far its g lies from their mean over what noise makes of it.
+
+    Σ_r |g_i − ḡ| / Σ_r sqrt(2/π) σ_i, σ_i² = SE_i² (1 − 2/n) + Σ_j SE_j²/n² the variance of g_i − ḡ; 1 is expected.
+    Both arguments (n, 150), result (n,).
+    """
+    g, variance = np.asarray(rdf, np.float64), np.asarray(rdf_se, np.float64) ** 2
+    count = len(g)
+    expected = np.sqrt(2 / np.pi) * np.sqrt(variance * (1 - 2 / count) + variance.sum(axis=0) / count**2)
+    inside = R_NM >= 0.1
+    return np.abs(g - g.mean(axis=0))[:, inside].sum(axis=1) / expected[:, inside].sum(axis=1)
+
+
+def frictionless_groups(rows: Iterable[Row]) -> dict[str, list[Row]]:
+    """Return potential_id → runs without friction whose D is known well, where at least two masses were run."""
+    groups: dict[str, list[Row]] = {}
+    for row in rows:
+        diffusion, error = row.get("diffusion_nm2_ns"), row.get("diffusion_nm2_ns_se")
+        known = diffusion is not None and error is not None and diffusion > LEAST_SIGNIFICANCE * error > 0
+        if row["thermostat"] == "nose_hoover" and row["friction_1_ps"] == 0 and known:
+            state = f"{row['number_density_nm3']:.6g}/{row['temperature_k']:.6g}"
+            groups.setdefault(f"{row['potential_id']}/{state}", []).append(row)
+    return {
+        name: sorted(members, key=lambda row: row["mass_g_mol"])
+        for name, members in sorted(groups.items())
+        if len({row["mass_g_mol"] for row in members}) > 1
+    }
+
+
+def mass_law(release: Release) -> Exhibit:
+    """Draw D·sqrt(m) against m, and the scatter of g(r) over its noise, of runs that differ in mass only."""
+    title = "Mass law"
+    groups = frictionless_groups(release.ok("coarse"))
+    if not groups:
+        return blank("mass_law", title, "no two runs without friction that differ in mass only")
+    table = [(name, row) for name, rows in groups.items() for row in rows]
+    columns = [[row[key] for _, row in table] for key in ("mass_g_mol", "diffusion_nm2_ns", "diffusion_nm2_ns_se")]
+    fit = fit_mass_law([name for name, _ in table], *columns)
+    figure = Figure(figsize=(9.2, 3.5))
+    left, right = figure.subplots(1, 2)
+    scatters = []
+    for index, rows in enumerate(groups.values()):
+        mass, diffusion, error = (
+            np.array([row[key] for row in rows]) for key in ("mass_g_mol", "diffusion_nm2_ns", "diffusion_nm2_ns_se")
+        )
+        reduced, reduced_se = diffusion * np.sqrt(mass), error * np.sqrt(mass)
+        level = np.average(reduced, weights=reduced_se**-2)
+        dot = {"color": LOOKS["ibi"].colour, "alpha": 0.75, "linestyle": "none", "elinewidth": 0.7, "markersize": 3.6}
+        dot["marker"] = MARKERS[index % len(MARKERS)]
+        left.errorbar(mass, reduced / level, yerr=reduced_se / level, **dot)
+        if all(row.get("rdf") is not None and row.get("rdf_se") is not None for row in rows):
+            scatter = rdf_scatter([row["rdf"] for row in rows], [row["rdf_se"] for row in rows])
+            scatters.extend(scatter)
+            right.plot(mass, scatter, **{k: v for k, v in dot.items() if k != "elinewidth"})
+    _mass_axes(left, right, fit)
+    return Exhibit("mass_law", title, figure, _mass_law_text(fit, scatters), ())
+
+
+def _mass_axes(left: Axes, right: Axes, fit: MassLaw) -> None:
+    masses = np.geomspace(*left.get_xlim() if left.get_xlim()[0] > 0 else (20, 200), 50)
+    pivot = np.sqrt(masses[0] * masses[-1])
+    excess = np.log(masses / pivot)
+    curve = np.exp((fit.exponent + 0.5) * excess)
+    band = np.abs(excess) * fit.exponent_se
+    left.fill_between(masses, curve * np.exp(-band), curve * np.exp(band), color="#E69F00", alpha=0.3, linewidth=0)
+    exponent = measured(fit.exponent, fit.exponent_se)
+    left.plot(masses, curve, color="#B07800", linestyle="--", label=f"fit: D ∝ m^b, b = {exponent}")
+    left.axhline(1, color="black", linewidth=0.8, label="mass law: b = −1/2")
+    left.set_ylabel("D·sqrt(m) / its mean of one potential")
+    left.legend(loc="upper left")
+    low, high = left.get_ylim()
+    left.set_ylim(low, high + 0.25 * (high - low))
+    right.axhline(1, color="black", linewidth=0.8, label="noise alone")
+    right.set_ylabel("Σ|g − mean g| / expected from noise")
+    right.set_ylim(0, max(2.0, right.get_ylim()[1]))
+    right.legend(loc="upper left")
+    for area in (left, right):
+        area.set_xscale("log")
+        area.xaxis.set_major_locator(FixedLocator([20, 30, 50, 100, 150, 200]))
+        area.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+        area.xaxis.set_minor_formatter(NullFormatter())
+        area.set_xlabel("bead mass m / (g/mol)")
+
+
+def _mass_law_text(fit: MassLaw, scatters: Sequence[float]) -> str:
+    distance = abs(fit.exponent + 0.5) / fit.exponent_se
+    text = (
+        f"D ∝ m^b with b = {measured(fit.exponent, fit.exponent_se)}, {distance:.1f} standard errors from −1/2 "
+        f"({fit.runs} runs of {fit.groups} potentials"
+    )
+    text += f"; χ²/ν = {fit.reduced_chi_square:.2f})." if np.isfinite(fit.reduced_chi_square) else ")."
+    if len(scatters):
+        text += f" g(r) of one potential at different masses scatters by {np.median(scatters):.2f} times its noise "
+        text += f"(median; largest {max(scatters):.2f})."
+    return text
+
+
+def density(release: Release) -> Exhibit:
+    """Draw the density of the atomistic liquids relative to the reference."""
+    title = "Density of the atomistic liquids"
+    references = {row["molecule_id"]: row for row in release.rows.get("molecules", [])}
+    runs: dict[str, list[Row]] = {}
+    for row in release.ok("atomistic"):
+        if force_field_kind(row) != "synthetic" and row.get("density_kg_m3") is not None:
+            runs.setdefault(row["molecule_id"], []).append(row)
+    shown = [m for m in sorted(runs) if references.get(m, {}).get("reference_density_kg_m3")]
+    notes = [f"{molecule}: no reference density" for molecule in sorted(runs) if molecule not in shown]
+    notes += [f"{m}: no atomistic run that succeeded" for m in sorted(references) if m not in runs]
+    if not shown:
+        return blank("density", title, "no atomistic density with a reference beside it")
+    figure = Figure(figsize=(8.2, 0.42 * len(shown) + 1.1))
+    area = figure.subplots()
+    deviations = []
+    for line, molecule in enumerate(shown):
+        reference = references[molecule]["reference_density_kg_m3"]
+        mean, error = mean_of(runs[molecule], "density_kg_m3")
+        deviations.append(100 * (mean / reference - 1))
+        for row in runs[molecule]:
+            settled = row.get("density_settled") is not False
+            face = MUTED if settled else "none"
+            percent = 100 * (row["density_kg_m3"] / reference - 1)
+            area.plot(percent, line, "o", color=MUTED, markerfacecolor=face, markersize=3.5)
+            if not settled:
+                notes.append(f"{molecule}, replica {row['replica']}: the density had not settled")
+        width = 100 * np.nan_to_num(error) / reference
+        area.errorbar(deviations[-1], line, xerr=width, fmt="D", color="black", markersize=5, zorder=3)
+        text = f"{measured(mean, error)}   (reference {reference:g})"
+        area.text(1.02, line, text, transform=area.get_yaxis_transform(), va="center", fontsize=7.5)
+    area.set_yticks(range(len(shown)), [references[m]["name"] for m in shown])
+    area.set_ylim(len(shown) - 0.5, -0.5)
+    area.axvline(0, color="black", linewidth=0.8)
+    area.grid(axis="x", color=FAINT, linewidth=0.5)
+    largest = max(2.0, 1.25 * max(abs(value) for value in deviations))
+    area.set_xlim(-largest, largest)
+    area.set_xlabel("density of the atomistic liquid relative to the reference / %")
+    area.text(1.02, 1.01, "ρ / (kg/m³)", transform=area.transAxes, fontsize=7.5, va="bottom")
+    mean_deviation = np.mean(np.abs(deviations))
+    seen = (
+        f"Deviations from {min(deviations):+.1f} to {max(deviations):+.1f} %, {mean_deviation:.1f} % on average over "
+        f"{len(shown)} liquids."
+    )
+    return Exhibit("density", title, figure, seen.replace("-", "−"), tuple(notes))

@@ -1,0 +1,103 @@
+"""Make the report of a release: `python -m mobcg.report.make --release DIR --out DIR [--title TEXT] [--rough]`.
+
+Writes report.html, scoreboard.md, scoreboard.csv and figures/<name>.png for each name in `FIGURES`, always all of them:
+a figure whose data are missing says so.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+from mobcg.errors import InputError
+from mobcg.records import atomic_path
+from mobcg.report import accuracy, checks, coverage, curves
+from mobcg.report.liquids import Liquid, liquids_of
+from mobcg.report.page import Illustration, caption_text, page
+from mobcg.report.release import Release, load_release
+from mobcg.report.scores import Score, Summary, csv_text, markdown, score_liquids, summarise
+from mobcg.report.style import Exhibit, drawing, save_png
+
+FIGURES = (
+    "scoreboard",
+    "plane",
+    "rdf",
+    "msd",
+    "potentials",
+    "convergence",
+    "mass_law",
+    "density",
+    "diffusion",
+    "overview",
+)
+
+
+def exhibits(
+    release: Release, liquids: list[Liquid], scores: list[Score], summaries: list[Summary]
+) -> dict[str, Exhibit]:
+    """Return name → exhibit, in the order of `FIGURES`."""
+    with drawing():
+        made = (
+            accuracy.scoreboard(scores, summaries, liquids),
+            accuracy.plane(scores, liquids),
+            curves.rdf(liquids),
+            curves.msd(liquids),
+            curves.potentials(liquids),
+            checks.convergence(release),
+            checks.mass_law(release),
+            checks.density(release),
+            coverage.diffusion(release, liquids),
+            coverage.overview(release),
+        )
+    return {exhibit.name: exhibit for exhibit in made}
+
+
+def make_report(release_dir: Path, out: Path, title: str | None, rough: bool) -> None:
+    """Write the report of the release in `release_dir` to `out`.
+
+    Raises
+    ------
+    InputError
+        `release_dir` holds no release.
+    """
+    release = load_release(release_dir)
+    liquids = liquids_of(release)
+    scores = score_liquids(liquids)
+    summaries = summarise(scores)
+    _write(out / "scoreboard.md", markdown(scores, summaries, rough))
+    _write(out / "scoreboard.csv", csv_text(scores))
+    illustrations = []
+    for name, exhibit in exhibits(release, liquids, scores, summaries).items():
+        path = out / "figures" / f"{name}.png"
+        with drawing():
+            save_png(exhibit.figure, path)
+        caption = caption_text(files("mobcg.report").joinpath(f"captions/{name}.rst").read_text(encoding="utf-8"))
+        illustrations.append(Illustration(name, exhibit.title, path.read_bytes(), caption, exhibit.seen, exhibit.notes))
+    heading = title or f"mobcg release {release.name}"
+    command = f"python -m mobcg.report.make --release {release.name} --out report{' --rough' if rough else ''}"
+    _write(out / "report.html", page(heading, release, scores, summaries, illustrations, rough, command))
+
+
+def _write(path: Path, text: str) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command line."""
+    parser = argparse.ArgumentParser(prog="python -m mobcg.report.make", description="Make the report of a release.")
+    parser.add_argument("--release", type=Path, required=True, help="release directory, with data/*.parquet")
+    parser.add_argument("--out", type=Path, required=True, help="directory to write to")
+    parser.add_argument("--title", help="title of the page; default: the name of the release")
+    parser.add_argument("--rough", action="store_true", help="say that the numbers are rough")
+    options = parser.parse_args(arguments)
+    try:
+        make_report(options.release, options.out, options.title, options.rough)
+    except InputError as error:
+        sys.exit(f"error: {error}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,110 @@
+"""A release directory read into plain rows, its curves as NumPy arrays; what is missing is empty, never an error."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from mobcg.errors import InputError
+from mobcg.records import read_rows
+from mobcg.schema import CURVE, TABLES
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Release:
+    """The tables of a release as rows, and its name.
+
+    Attributes
+    ----------
+    name
+        Name of the directory: the version.
+    rows
+        Table → rows; curve columns are float arrays, `spec` and `versions` dictionaries, null is None.
+    missing
+        Tables that the directory does not hold.
+    metadata
+        What the footers of the tables say of data version, schema version, licence and commit, where they do.
+    """
+
+    name: str
+    rows: Mapping[str, list[Row]]
+    missing: tuple[str, ...] = ()
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+    def ok(self, table: str) -> list[Row]:
+        """Return the rows of a table whose run did not fail."""
+        return [row for row in self.rows.get(table, []) if row.get("status", "ok") == "ok"]
+
+    def failed(self, table: str) -> list[Row]:
+        """Return the rows of a table whose run failed."""
+        return [row for row in self.rows.get(table, []) if row.get("status", "ok") != "ok"]
+
+
+def load_release(directory: Path) -> Release:
+    """Read the tables of `mobcg.schema` from `directory/data`.
+
+    Raises
+    ------
+    InputError
+        There is no table at all, or one is not a whole Parquet file.
+    """
+    paths = {name: directory / "data" / f"{name}.parquet" for name in TABLES}
+    found = {name: path for name, path in paths.items() if path.is_file()}
+    if not found:
+        raise InputError(directory, "data", "no table", "a release directory with data/*.parquet", "Check --release.")
+    rows = {name: _curves_as_arrays(name, read_rows(path)) for name, path in found.items()}
+    missing = tuple(name for name in TABLES if name not in found)
+    return Release(directory.resolve().name, rows, missing, _footers(found.values()))
+
+
+def _curves_as_arrays(table: str, rows: list[Row]) -> list[Row]:
+    curves = [column.name for column in TABLES[table].columns if column.type == CURVE]
+    for row in rows:
+        for name in curves:
+            if row.get(name) is not None:
+                row[name] = np.asarray(row[name], np.float64)
+    return rows
+
+
+def _footers(paths) -> dict[str, str]:
+    # Arrow's own serialised schema and pandas' notes are no facts about the release.
+    merged: dict[str, str] = {}
+    for path in paths:
+        for key, value in (pq.read_schema(path).metadata or {}).items():
+            if key not in (b"ARROW:schema", b"pandas", b"description"):
+                merged[key.decode()] = value.decode(errors="replace")
+    return merged
+
+
+def force_field_kind(row: Row) -> str:
+    """Return pristine, synthetic or file: what an atomistic row was asked to use."""
+    return (row.get("spec") or {}).get("force_field", {}).get("kind", "pristine")
+
+
+def program_versions(release: Release) -> dict[str, list[str]]:
+    """Return program → versions that made rows of the release, sorted."""
+    found = defaultdict(set)
+    for rows in release.rows.values():
+        for row in rows:
+            for program, version in (row.get("versions") or {}).items():
+                found[str(program)].add(version if isinstance(version, str) else json.dumps(version))
+    return {program: sorted(found[program]) for program in sorted(found)}
+
+
+def failures(release: Release) -> list[tuple[str, str, int]]:
+    """Return (table, reason, number of rows) of the failed runs, most frequent reason first."""
+    counts = Counter(
+        (table, str(row.get("reason") or "no reason given").splitlines()[0])
+        for table in release.rows
+        for row in release.failed(table)
+    )
+    return [(table, reason, count) for (table, reason), count in sorted(counts.items(), key=lambda x: (-x[1], x[0]))]

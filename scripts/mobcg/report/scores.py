@@ -1,0 +1,270 @@
+"""The scoreboard: what each model does to each liquid, averaged over replicas, and over liquids."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, fields
+
+import numpy as np
+
+from mobcg.report.liquids import Liquid, Variant, mean_of, variant_label
+from mobcg.report.release import Row
+from mobcg.schema import MODELS
+
+# Two scores closer than this many standard errors of their difference are not told apart.
+TIE_ERRORS = 2.0
+
+
+@dataclass(frozen=True)
+class Score:
+    """A model of a liquid, means and standard errors over replicas; nan where nothing was measured.
+
+    `best` marks the smallest S of the liquid, `tied` every other one that lies within `TIE_ERRORS` of it.
+    """
+
+    molecule_id: str
+    liquid: str
+    model: str
+    scale_factor: float
+    replicas: int
+    failed: int
+    alpha: float
+    alpha_se: float
+    rdf_error: float
+    rdf_error_se: float
+    rdf_r2: float
+    pressure_bar: float
+    pressure_bar_se: float
+    density_1atm_kg_m3: float
+    density_1atm_kg_m3_se: float
+    score: float
+    score_se: float
+    best: bool = False
+    tied: bool = False
+
+    @property
+    def key(self) -> tuple[str, float]:
+        """Model and scale factor."""
+        return self.model, self.scale_factor
+
+    @property
+    def label(self) -> str:
+        """Name of the model as shown."""
+        return variant_label(self.model, self.scale_factor)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A model over all liquids: geometric mean of α, means of e and S, their errors propagated from the liquids.
+
+    `complete` tells whether every liquid of the release has a score; `best` marks the smallest S of those that have.
+    """
+
+    model: str
+    scale_factor: float
+    liquids: int
+    alpha: float
+    alpha_se: float
+    rdf_error: float
+    rdf_error_se: float
+    score: float
+    score_se: float
+    complete: bool
+    best: bool = False
+
+    @property
+    def key(self) -> tuple[str, float]:
+        """Model and scale factor."""
+        return self.model, self.scale_factor
+
+    @property
+    def label(self) -> str:
+        """Name of the model as shown."""
+        return variant_label(self.model, self.scale_factor)
+
+
+def score_liquids(liquids: Sequence[Liquid]) -> list[Score]:
+    """Return the scores of all models, liquid by liquid, the best of each marked."""
+    scores = []
+    for liquid in liquids:
+        scores.extend(_mark_best([_score(liquid, variant) for variant in liquid.variants]))
+    return scores
+
+
+def _score(liquid: Liquid, variant: Variant) -> Score:
+    alpha, alpha_se = mean_alpha(variant.rows)
+    means = {name: mean_of(variant.rows, name) for name in ("rdf_error", "pressure_bar", "density_1atm_kg_m3", "score")}
+    return Score(
+        liquid.molecule_id,
+        liquid.name,
+        *variant.key,
+        len(variant.rows),
+        len(variant.failed),
+        alpha,
+        alpha_se,
+        *means["rdf_error"],
+        mean_of(variant.rows, "rdf_r2")[0],
+        *means["pressure_bar"],
+        *means["density_1atm_kg_m3"],
+        *means["score"],
+    )
+
+
+def mean_alpha(rows: Sequence[Row]) -> tuple[float, float]:
+    """Return the mean of α over replicas and its standard error.
+
+    Replicas share one D of the atomistic liquid. Its relative error, what `alpha_se` holds beyond that of D of the
+    model, is not reduced by more replicas: SE(α)/α = sqrt((SE(D)/D)² + (SE(D_AA)/D_AA)²), D the mean over replicas.
+    """
+    alpha, _ = mean_of(rows, "alpha")
+    diffusion, diffusion_se = mean_of(rows, "diffusion_nm2_ns")
+    common = [_shared_variance(row) for row in rows if row.get("alpha") and row.get("alpha_se") is not None]
+    if not np.isfinite([alpha, diffusion, diffusion_se]).all() or not common:
+        return alpha, mean_of(rows, "alpha")[1]
+    return alpha, float(alpha * np.sqrt((diffusion_se / diffusion) ** 2 + np.mean(common)))
+
+
+def _shared_variance(row: Row) -> float:
+    own = (row.get("diffusion_nm2_ns_se") or 0.0) / (row.get("diffusion_nm2_ns") or np.inf)
+    return max((row["alpha_se"] / row["alpha"]) ** 2 - own**2, 0.0)
+
+
+def _mark_best(scores: list[Score]) -> list[Score]:
+    ranked = [score for score in scores if np.isfinite(score.score)]
+    if not ranked:
+        return scores
+    best = min(ranked, key=lambda score: score.score)
+    marked = []
+    for score in scores:
+        error = np.hypot(np.nan_to_num(score.score_se), np.nan_to_num(best.score_se))
+        near = bool(score.score - best.score <= TIE_ERRORS * error)
+        marked.append(_with(score, best=score is best, tied=near and score is not best))
+    return marked
+
+
+def _with(record, **changes):
+    return type(record)(**{field.name: getattr(record, field.name) for field in fields(record)} | changes)
+
+
+def summarise(scores: Sequence[Score]) -> list[Summary]:
+    """Return the means over liquids of each model that has any score, in the order of the schema."""
+    n_liquids = len({score.molecule_id for score in scores})
+    keys = sorted({s.key for s in scores}, key=lambda key: (MODELS.index(key[0]), key[1]))
+    summaries = []
+    for key in keys:
+        of_model = [s for s in scores if s.key == key and np.isfinite([s.alpha, s.score]).all()]
+        if of_model:
+            summaries.append(_summary(key, of_model, n_liquids))
+    complete = [summary for summary in summaries if summary.complete]
+    best = min(complete, key=lambda summary: summary.score, default=None)
+    return [_with(summary, best=summary is best) for summary in summaries]
+
+
+def _summary(key: tuple[str, float], scores: list[Score], n_liquids: int) -> Summary:
+    count = len(scores)
+    alpha = float(np.exp(np.mean(np.log([s.alpha for s in scores]))))
+    return Summary(
+        *key,
+        count,
+        alpha,
+        alpha * float(np.linalg.norm([s.alpha_se / s.alpha for s in scores])) / count,
+        float(np.mean([s.rdf_error for s in scores])),
+        float(np.linalg.norm([s.rdf_error_se for s in scores])) / count,
+        float(np.mean([s.score for s in scores])),
+        float(np.linalg.norm([s.score_se for s in scores])) / count,
+        complete=count == n_liquids,
+    )
+
+
+def measured(value: float, error: float = np.nan) -> str:
+    """Return a number with its standard error, rounded to two digits of the error; a dash where it is nan."""
+    if not np.isfinite(value):
+        return "–"
+    if not np.isfinite(error) or error <= 0:
+        return f"{value:.3g}".replace("-", "−")
+    decimals = max(0, 1 - int(np.floor(np.log10(error))))
+    return f"{value:.{decimals}f} ± {error:.{decimals}f}".replace("-", "−")
+
+
+HEADINGS = (
+    "liquid",
+    "model",
+    "replicas",
+    "α = D/D_AA",
+    "rdf_error e",
+    "R² of g",
+    "pressure / bar",
+    "density at 1 atm / (kg/m³)",
+    "score S",
+    "",
+)
+
+
+def table_cells(scores: Sequence[Score], summaries: Sequence[Summary]) -> list[tuple[bool, tuple[str, ...]]]:
+    """Return (whether it is the best of its group, cells) for each row of the scoreboard, means over liquids first."""
+    rows = []
+    for s in summaries:
+        mark = "best" if s.best else "" if s.complete else f"{s.liquids} liquids only"
+        cells = (
+            "mean of all liquids",
+            s.label,
+            "",
+            measured(s.alpha, s.alpha_se),
+            measured(s.rdf_error, s.rdf_error_se),
+        )
+        rows.append((s.best, (*cells, "", "", "", measured(s.score, s.score_se), mark)))
+    for s in scores:
+        total = s.replicas + s.failed
+        cells = (
+            s.liquid,
+            s.label,
+            f"{s.replicas}" if not s.failed else f"{s.replicas} of {total}",
+            measured(s.alpha, s.alpha_se),
+            measured(s.rdf_error, s.rdf_error_se),
+            f"{s.rdf_r2:.3f}".replace("-", "−") if np.isfinite(s.rdf_r2) else "–",
+            measured(s.pressure_bar, s.pressure_bar_se),
+            measured(s.density_1atm_kg_m3, s.density_1atm_kg_m3_se),
+            measured(s.score, s.score_se),
+            "best" if s.best else "tied" if s.tied else "",
+        )
+        rows.append((s.best, cells))
+    return rows
+
+
+def markdown(scores: Sequence[Score], summaries: Sequence[Summary], rough: bool) -> str:
+    """Return the scoreboard as a Markdown document."""
+    lines = ["# Scoreboard", ""]
+    if rough:
+        lines += ["**These numbers are rough: short runs, made to show that the chain works.**", ""]
+    lines += [
+        "Means ± standard errors over replicas, at the density of the atomistic (AA) liquid. S = sqrt((e/0.1)² + "
+        "(ln α/ln 2)²), smaller is better. Bold: the best of its liquid; tied: not told apart from it "
+        f"({TIE_ERRORS:g} standard errors). Means over liquids: α geometric, e and S arithmetic.",
+        "",
+    ]
+    if not scores:
+        return "\n".join([*lines, "No model was scored.", ""])
+    lines.append("| " + " | ".join(HEADINGS) + " |")
+    lines.append("|" + "|".join(["---"] * 2 + ["---:"] * (len(HEADINGS) - 3) + ["---"]) + "|")
+    for best, cells in table_cells(scores, summaries):
+        escaped = (cell.replace("|", "\\|").replace("\n", " ") for cell in cells)
+        lines.append("| " + " | ".join(f"**{cell}**" if best and cell else cell for cell in escaped) + " |")
+    return "\n".join([*lines, ""])
+
+
+def csv_text(scores: Sequence[Score]) -> str:
+    """Return the scores as CSV, one row a liquid and model, unrounded; an empty cell where nothing was measured."""
+    stream = io.StringIO()
+    names = [field.name for field in fields(Score)]
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(names)
+    for score in scores:
+        values = (getattr(score, name) for name in names)
+        writer.writerow(["" if isinstance(v, float) and not np.isfinite(v) else _plain(v) for v in values])
+    return stream.getvalue()
+
+
+def _plain(value: object) -> object:
+    return str(value).lower() if isinstance(value, bool) else value

@@ -1,0 +1,454 @@
+"""The one place that says what is in the release: every table and column with type, unit and meaning.
+
+Arrow schemas, the data dictionary and the checks are all made from `TABLES`. A list column is a curve on the common
+grid of `grid.parquet` unless its description says otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import pyarrow as pa
+
+# Semantic. Major: a table or column removed or renamed, or its type, unit or meaning changed; code that reads the old
+# release may misread the new one. Minor: a table, column or allowed value added, a null allowed; old code still reads
+# all that it knew. Patch: wording only. A release of another major version is not read, one of an older minor version
+# is: it may lack the columns that came later.
+SCHEMA_VERSION = "1.0.0"
+DATA_LICENSE = "CC-BY-4.0"
+
+TEXT = pa.string()
+REAL = pa.float64()
+WHOLE = pa.int64()
+FLAG = pa.bool_()
+CURVE = pa.list_(pa.field("element", pa.float64(), nullable=False))
+TEXTS = pa.list_(pa.field("element", pa.string(), nullable=False))
+
+
+@dataclass(frozen=True)
+class Column:
+    """One column: Arrow type, unit (in pint's spelling, "" where it has none), meaning, and what it may hold.
+
+    Attributes
+    ----------
+    required
+        Never null.
+    expected
+        Null only in a row whose `reason` says why.
+    allowed
+        The only texts it may hold; empty for any.
+    minimum, maximum, exclusive_minimum
+        Limits of a number, or of every element of a list; None for no limit.
+    references
+        `table.column` that holds every value of this one; empty where it is no foreign key.
+    on_grid
+        A list with one element for each bin of the common grid.
+    """
+
+    name: str
+    type: pa.DataType
+    unit: str
+    description: str
+    symbol: str = ""
+    required: bool = False
+    allowed: tuple[str, ...] = ()
+    expected: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    exclusive_minimum: float | None = None
+    references: str = ""
+    on_grid: bool = False
+
+
+@dataclass(frozen=True)
+class Table:
+    """One table: what a row is, its columns, and the columns that name a row and order the rows."""
+
+    name: str
+    description: str
+    key: tuple[str, ...]
+    columns: tuple[Column, ...]
+
+    @cached_property
+    def arrow_schema(self) -> pa.Schema:
+        """The Arrow schema; description, unit and symbol stand in each field's metadata."""
+        return pa.schema([_arrow_field(column) for column in self.columns], metadata={"description": self.description})
+
+
+def _arrow_field(column: Column) -> pa.Field:
+    metadata = {"description": column.description, "unit": column.unit, "symbol": column.symbol}
+    if column.allowed:
+        metadata["allowed"] = "|".join(column.allowed)
+    return pa.field(column.name, column.type, nullable=not column.required, metadata=metadata)
+
+
+def _key(name: str, description: str, references: str = "") -> Column:
+    return Column(name, TEXT, "", description, required=True, references=references)
+
+
+def _number(name: str, unit: str, description: str, symbol: str = "", *, above: float | None = None, **more) -> Column:
+    return Column(name, REAL, unit, description, symbol, exclusive_minimum=above, **more)
+
+
+MOLECULE_ID = _key("molecule_id", "molecule, as in molecules.parquet", "molecules.molecule_id")
+STATUS = (
+    Column("status", TEXT, "", "ok, or failed with the reason beside it", required=True, allowed=("ok", "failed")),
+    Column("reason", TEXT, "", "why the run failed, or what to know of it; null where there is nothing to say"),
+)
+PROVENANCE = (
+    Column("spec", TEXT, "", "what was asked for, as canonical JSON; its SHA-256 begins with the id", required=True),
+    Column("versions", TEXT, "", "program → version that made the row, as JSON", required=True),
+)
+DIFFUSION = (
+    _number(
+        "diffusion_nm2_ns",
+        "nm**2/ns",
+        "self-diffusion coefficient from the multiple-origin MSD",
+        "D",
+        above=0,
+        maximum=1e4,
+        expected=True,
+    ),
+    _number(
+        "diffusion_nm2_ns_se",
+        "nm**2/ns",
+        "its standard error, from time blocks",
+        "SE(D)",
+        above=0,
+        maximum=1e4,
+        expected=True,
+    ),
+    _number(
+        "diffusion_yh_nm2_ns",
+        "nm**2/ns",
+        "with the Yeh-Hummer finite-size correction, viscosity estimated from D itself; null under Langevin friction",
+        "D_∞",
+        above=0,
+        maximum=1e4,
+    ),
+)
+
+
+def _curve(name: str, unit: str, description: str, symbol: str, **more) -> Column:
+    return Column(name, CURVE, unit, description, symbol, on_grid=True, **more)
+
+
+STRUCTURE = (
+    _curve("rdf", "", "radial distribution function, normalised by N-1", "g(r)", minimum=0, expected=True),
+    _curve("rdf_se", "", "its standard error, from time blocks", "SE(g)", minimum=0, expected=True),
+)
+DISPLACEMENT = (
+    Column(
+        "msd_time_ps",
+        CURVE,
+        "ps",
+        "lag times of the MSD (not the common grid)",
+        "t",
+        expected=True,
+        exclusive_minimum=0,
+    ),
+    Column(
+        "msd_nm2",
+        CURVE,
+        "nm**2",
+        "mean squared displacement at those lags, drift of the box removed",
+        "MSD",
+        expected=True,
+        minimum=0,
+    ),
+)
+THERMOSTAT = Column(
+    "thermostat", TEXT, "", "what holds the temperature", required=True, allowed=("nose_hoover", "langevin", "dpd")
+)
+FRICTION = Column(
+    "friction_1_ps",
+    REAL,
+    "1/ps",
+    "friction of the thermostat: gamma/m (Langevin: 1/damping time; DPD: pair friction over bead mass); 0 without",
+    "γ/m",
+    required=True,
+    minimum=0,
+)
+PRESSURE = (
+    Column("pressure_bar", REAL, "bar", "mean virial pressure", "p"),
+    _number("pressure_bar_se", "bar", "its standard error, from time blocks", "SE(p)", minimum=0),
+)
+
+GRID = Table(
+    "grid",
+    "The common grid of every curve: 150 bin centres.",
+    ("r_nm",),
+    (_number("r_nm", "nm", "pair distance at the bin centre", "r", above=0, maximum=1.5, required=True),),
+)
+
+MOLECULES = Table(
+    "molecules",
+    "The liquids of the release, one molecule and one state point a row.",
+    ("molecule_id",),
+    (
+        _key("molecule_id", "short name, lower case"),
+        Column("name", TEXT, "", "IUPAC or common name", required=True),
+        Column("smiles", TEXT, "", "canonical SMILES (RDKit)", required=True),
+        Column("inchikey", TEXT, "", "InChIKey", required=True),
+        Column("formula", TEXT, "", "Hill formula", required=True),
+        _number("molar_mass_g_mol", "g/mol", "molar mass", "M", minimum=1, maximum=5000, required=True),
+        Column("n_atoms", WHOLE, "", "atoms of one molecule, hydrogens counted", required=True, minimum=1),
+        Column(
+            "role",
+            TEXT,
+            "",
+            "parent: its force field is also randomised; test: one of the other liquids; extension: added later",
+            required=True,
+            allowed=("parent", "test", "extension"),
+        ),
+        _number("temperature_k", "K", "temperature of the state point", "T", above=0, maximum=3000, required=True),
+        Column("pressure_bar", REAL, "bar", "pressure of the state point", "p", required=True),
+        _number(
+            "reference_density_kg_m3",
+            "kg/m**3",
+            "density from experiment or an equation of state",
+            "ρ",
+            above=0,
+            maximum=25000,
+        ),
+        Column("reference_density_source", TEXT, "", "where that density is from"),
+    ),
+)
+
+FORCE_FIELDS = Table(
+    "force_fields",
+    "The bonded parameters of every force field, one parameter a row, beside the published OPLS-AA value.",
+    ("force_field_id", "term", "atom_types", "parameter"),
+    (
+        _key("force_field_id", "force field: hash of the molecule and of what was asked for"),
+        MOLECULE_ID,
+        Column(
+            "kind",
+            TEXT,
+            "",
+            "pristine OPLS-AA, synthetic (parameters drawn at random) or the user's own file",
+            required=True,
+            allowed=("pristine", "synthetic", "file"),
+        ),
+        Column("term", TEXT, "", "bond, angle or dihedral", required=True),
+        Column("atom_types", TEXT, "", "OPLS bond types of the atoms, joined by hyphens", required=True),
+        Column("parameter", TEXT, "", "name of the parameter", required=True),
+        Column("unit", TEXT, "", "unit of value and reference_value, in pint's spelling", required=True),
+        Column("value", REAL, "", "value used, in `unit`", required=True),
+        Column("reference_value", REAL, "", "value of pristine OPLS-AA, in `unit`", required=True),
+    ),
+)
+
+ATOMISTIC = Table(
+    "atomistic",
+    "All-atom molecular dynamics runs seen through the centres of mass of the molecules.",
+    ("run_id",),
+    (
+        _key("run_id", "first 16 hex digits of the SHA-256 of `spec`"),
+        MOLECULE_ID,
+        _key("force_field_id", "force field, as in force_fields.parquet", "force_fields.force_field_id"),
+        Column("replica", WHOLE, "", "number of the independent replica", required=True, minimum=0),
+        _number("temperature_k", "K", "temperature of the thermostat", "T", above=0, maximum=3000, required=True),
+        Column("pressure_bar", REAL, "bar", "pressure of the NPT stage", "p", required=True),
+        Column("n_molecules", WHOLE, "", "molecules in the box", "N", required=True, minimum=2),
+        _number("mass_g_mol", "g/mol", "mass of a molecule", "m", minimum=1, maximum=5000, expected=True),
+        _number(
+            "box_length_nm", "nm", "edge of the cubic box of the NVT stage", "L", above=0, maximum=1000, expected=True
+        ),
+        _number(
+            "density_kg_m3",
+            "kg/m**3",
+            "density of the NVT stage: mean of the NPT stage once settled",
+            "ρ",
+            above=0,
+            maximum=25000,
+            expected=True,
+        ),
+        _number(
+            "density_kg_m3_se",
+            "kg/m**3",
+            "standard error of that mean, from time blocks",
+            "SE(ρ)",
+            minimum=0,
+            expected=True,
+        ),
+        _number(
+            "number_density_nm3",
+            "1/nm**3",
+            "molecules per volume in the NVT stage",
+            "ρ_N",
+            above=0,
+            maximum=1000,
+            expected=True,
+        ),
+        Column("density_settled", FLAG, "", "whether the drift of the density met its limit before the time was up"),
+        _number("time_step_fs", "fs", "time step that the run ended with", "Δt", above=0, maximum=100),
+        _number("production_ps", "ps", "length of the NVT production", "t_prod", above=0, expected=True),
+        *DIFFUSION,
+        *STRUCTURE,
+        *DISPLACEMENT,
+        *STATUS,
+        *PROVENANCE,
+    ),
+)
+
+POTENTIALS = Table(
+    "potentials",
+    "Pair potentials between one-site beads, cut off at 1.5 nm.",
+    ("potential_id",),
+    (
+        _key("potential_id", "hash of what the potential was asked to be"),
+        MOLECULE_ID,
+        Column(
+            "origin",
+            TEXT,
+            "",
+            "ibi: iterative Boltzmann inversion; scaled: a parent times a constant; perturbed; predicted",
+            required=True,
+            allowed=("ibi", "scaled", "perturbed", "predicted"),
+        ),
+        Column("parent_id", TEXT, "", "ibi: first atomistic run_id; scaled, perturbed: potential_id; else null"),
+        Column("parent_run_ids", TEXTS, "", "atomistic runs whose mean g(r) was the target (replicas)"),
+        _number("scale_factor", "", "constant that multiplies the parent; 1 for ibi", required=True, above=0),
+        _number(
+            "temperature_k", "K", "temperature of the state it was made for", "T", above=0, maximum=3000, expected=True
+        ),
+        _number(
+            "number_density_nm3",
+            "1/nm**3",
+            "beads per volume of that state",
+            "ρ_N",
+            above=0,
+            maximum=1000,
+            expected=True,
+        ),
+        _number("mass_g_mol", "g/mol", "mass of the parent's molecule", "m", minimum=1, maximum=5000, expected=True),
+        Column("n_beads", WHOLE, "", "beads of the parent's box", "N", minimum=2),
+        _curve("potential_kj_mol", "kJ/mol", "pair potential", "U(r)", expected=True),
+        _curve(
+            "force_kj_mol_nm", "kJ/mol/nm", "pair force, -dU/dr of the cubic spline through U", "F(r)", expected=True
+        ),
+        Column("pressure_corrected", FLAG, "", "whether the inversion also aimed at the pressure", required=True),
+        Column("pressure_bar", REAL, "bar", "pressure of the last iterations", "p"),
+        _number("pressure_bar_se", "bar", "its standard error", "SE(p)", minimum=0),
+        Column("n_iterations", WHOLE, "", "iterations done", minimum=0),
+        _number("rdf_deviation", "", "sum over bins of |g - g_target|, mean of the last iterations", minimum=0),
+        _number("rdf_deviation_noise", "", "what that sum is expected to be from sampling noise alone", minimum=0),
+        Column("history_rdf_deviation", CURVE, "", "sum over bins of |g - g_target| of each iteration (not the grid)"),
+        Column("history_pressure_bar", CURVE, "bar", "pressure of each iteration (not the grid)"),
+        Column(
+            "history_potential_kj_mol",
+            pa.list_(pa.field("element", CURVE, nullable=False)),
+            "kJ/mol",
+            "potential that went into each iteration",
+        ),
+        *STATUS,
+        *PROVENANCE,
+    ),
+)
+
+COARSE = Table(
+    "coarse",
+    "Molecular dynamics runs of coarse-grained one-bead liquids.",
+    ("run_id",),
+    (
+        _key("run_id", "first 16 hex digits of the SHA-256 of `spec`"),
+        MOLECULE_ID,
+        _key("potential_id", "potential, as in potentials.parquet", "potentials.potential_id"),
+        _number("mass_g_mol", "g/mol", "mass of a bead", "m", minimum=1, maximum=5000, required=True),
+        THERMOSTAT,
+        FRICTION,
+        _number("temperature_k", "K", "temperature of the thermostat", "T", above=0, maximum=3000, required=True),
+        _number("temperature_measured_k", "K", "mean kinetic temperature", "T", above=0, maximum=3000),
+        _number("number_density_nm3", "1/nm**3", "beads per volume", "ρ_N", above=0, maximum=1000, expected=True),
+        Column("n_beads", WHOLE, "", "beads in the box", "N", required=True, minimum=2),
+        _number("box_length_nm", "nm", "edge of the cubic box", "L", above=0, maximum=1000, expected=True),
+        _number("time_step_fs", "fs", "time step that the run ended with", "Δt", above=0, maximum=100),
+        _number("production_ps", "ps", "length of the production run", "t_prod", above=0, expected=True),
+        *DIFFUSION,
+        *PRESSURE,
+        *STRUCTURE,
+        *DISPLACEMENT,
+        *STATUS,
+        *PROVENANCE,
+    ),
+)
+
+SPLITS = Table(
+    "splits",
+    "Which coarse rows train and test a model when one molecule is held out: fold = held-out molecule.",
+    ("fold", "run_id"),
+    (
+        _key("run_id", "row of coarse.parquet", "coarse.run_id"),
+        _key("fold", "molecule that this fold holds out, or all for the released model"),
+        Column(
+            "split",
+            TEXT,
+            "",
+            "test: descends from the held-out molecule; validation: parent potentials held out of training",
+            required=True,
+            allowed=("train", "validation", "test"),
+        ),
+        _key("parent_molecule_id", "molecule that the row descends from", "molecules.molecule_id"),
+        _key("parent_potential_id", "unscaled potential that the row descends from", "potentials.potential_id"),
+    ),
+)
+
+MODELS = (
+    "ibi",
+    "ibi_scaled",
+    "ibi_dpd",
+    "ibi_langevin",
+    "bag2024",
+    "mobcg",
+    "mobcg_dpd",
+    "mobcg_langevin",
+    "pair_fm",
+    "schnet",
+    "hipnn",
+)
+EVALUATION = Table(
+    "evaluation",
+    "Every model of every liquid, run in the box of its atomistic parent and scored against it, one replica a row.",
+    ("molecule_id", "model", "scale_factor", "replica"),
+    (
+        MOLECULE_ID,
+        Column("model", TEXT, "", "what made the potential and the friction", required=True, allowed=MODELS),
+        Column("replica", WHOLE, "", "number of the independent replica", required=True, minimum=0),
+        _number(
+            "scale_factor", "", "constant that multiplies the potential; 1 but for ibi_scaled", required=True, above=0
+        ),
+        THERMOSTAT,
+        FRICTION,
+        Column("n_beads", WHOLE, "", "beads in the box", "N", minimum=2, expected=True),
+        _number("box_length_nm", "nm", "edge of the cubic box", "L", above=0, maximum=1000, expected=True),
+        *DIFFUSION,
+        _number("alpha", "", "D over D of the atomistic liquid", "α", above=0, expected=True),
+        _number("alpha_se", "", "its standard error, both D counted", "SE(α)", above=0, expected=True),
+        _number("rdf_error", "", "∫|g - g_AA| dr / ∫ g_AA dr over 0.1-1.5 nm", "e", minimum=0, expected=True),
+        _number("rdf_error_se", "", "its standard error, from time blocks", "SE(e)", minimum=0),
+        _number("rdf_r2", "", "coefficient of determination of g over 0.1-1.5 nm", "R²", maximum=1, expected=True),
+        *PRESSURE,
+        _number(
+            "density_1atm_kg_m3",
+            "kg/m**3",
+            "density of an NPT run at 1 atm; null where none is held",
+            "ρ",
+            above=0,
+            maximum=25000,
+        ),
+        _number("density_1atm_kg_m3_se", "kg/m**3", "its standard error, from time blocks", "SE(ρ)", minimum=0),
+        _number("score", "", "sqrt((e/0.1)² + (ln α/ln 2)²), smaller is better", "S", minimum=0, expected=True),
+        _number("score_se", "", "its standard error, from those of e and α", "SE(S)", minimum=0),
+        _curve("potential_kj_mol", "kJ/mol", "the pair potential that was run", "U(r)"),
+        *STRUCTURE,
+        *DISPLACEMENT,
+        *STATUS,
+        *PROVENANCE,
+    ),
+)
+
+TABLES: dict[str, Table] = {
+    table.name: table for table in (GRID, MOLECULES, FORCE_FIELDS, ATOMISTIC, POTENTIALS, COARSE, SPLITS, EVALUATION)
+}
