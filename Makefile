@@ -5,7 +5,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor plan release report test unit bench clean
+.PHONY: help setup doctor plan release test lint
 
 SCALE ?= demo
 CORES ?= $(shell nproc)
@@ -32,10 +32,15 @@ release: setup
 	@exec 9>results/.controller.lock; \
 	flock -n 9 || { echo "Another \`make release\` is at work in this directory; wait for it or stop it." >&2; exit 1; }; \
 	if [ -n "$$(ls -A .snakemake/locks 2>/dev/null)" ]; then $(SNAKEMAKE) --unlock --quiet; fi; \
-	$(SNAKEMAKE) --cores $(CORES) --logger mobcg
+	$(SNAKEMAKE) --cores $(CORES) --logger mobcg --logger-mobcg-scale $(SCALE); \
+	echo "Release: releases/$$(cat results/$(SCALE)/release.txt)   Report: results/$(SCALE)/report/report.html"
 
-test: setup
-	@.ci/checks
+# Fast tests on every core first; then the real programs end to end.
+test: setup lint
+	@pytest -n $(CORES) -m "not workflow"
+	@pytest -m workflow
 
-clean:
-	rm -rf results .snakemake
+lint: setup
+	@ruff check
+	@ruff format --check --quiet
+	@snakefmt --check .

@@ -7,9 +7,7 @@
 # One shard: some draws of one parent potential, each written when done, so that a restart goes on.
 rule simulate_shard:
     input:
-        lambda wildcards: PLAN.record_path(
-            "potentials", PLAN.shards[wildcards.shard_id]["parent_id"]
-        ),
+        lambda wildcards: PLAN.record_path("potentials", PLAN.shards[wildcards.shard_id]["parent_id"]),
     output:
         f"{RESULTS}/coarse/{{shard_id}}.parquet",
     log:

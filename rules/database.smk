@@ -73,9 +73,7 @@ rule write_release:
         RECORDS["coarse"],
         RECORDS["evaluation"],
         records=rules.list_records.output,
-        models=expand(
-            f"{SCALE}/models/all/{{model}}", model=PLAN.scale.predictor.models
-        ),
+        models=expand(f"{SCALE}/models/all/{{model}}", model=PLAN.scale.predictor.models),
     output:
         pointer=f"{SCALE}/release.txt",
     log:

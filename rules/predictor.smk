@@ -12,6 +12,29 @@ rule train:
     output:
         directory(f"{SCALE}/models/{{fold}}/{{model}}"),
     log:
+        f"{RESULTS}/logs/train/{PLAN.scale.name}/{{fold}}.{{model}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/train/{PLAN.scale.name}/{{fold}}.{{model}}.tsv"
+    conda:
+        "../envs/mobcg.yaml"
+    threads: 1
+    resources:
+        runtime=lambda wildcards, attempt: 60 * attempt,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
+    params:
+        settings=lambda wildcards: canonical_json(PLAN.model_settings(wildcards.model)),
+    shell:
+        "python -m mobcg.predictor.train --tables {input} --model {wildcards.model} --fold {wildcards.fold}"
+        " --settings {params.settings:q} --out {output} 2>&1 | tee {log}"
+
+
+# One model of one liquid, run in the box of its atomistic parent in several replicas, and scored.
+rule evaluate:
+    input:
+        unpack(lambda wildcards: PLAN.evaluation_inputs(wildcards.molecule, wildcards.model)),
+    output:
+        f"{SCALE}/evaluation/{{molecule}}.{{model}}.parquet",
+    log:
         f"{RESULTS}/logs/evaluate/{PLAN.scale.name}/{{molecule}}.{{model}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/evaluate/{PLAN.scale.name}/{{molecule}}.{{model}}.tsv"
@@ -22,13 +45,9 @@ rule train:
         runtime=lambda wildcards, attempt: 60 * attempt,
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
     params:
-        spec=lambda wildcards: canonical_json(
-            PLAN.evaluations[f"{wildcards.molecule}.{wildcards.model}"]
-        ),
+        spec=lambda wildcards: canonical_json(PLAN.evaluations[f"{wildcards.molecule}.{wildcards.model}"]),
         work=lambda wildcards: f"{SCALE}/work/evaluation/{wildcards.molecule}.{wildcards.model}",
-        model_dir=lambda wildcards, input: (
-            f"--model-dir {input.model_dir}" if "model_dir" in input.keys() else ""
-        ),
+        model_dir=lambda wildcards, input: f"--model-dir {input.model_dir}" if "model_dir" in input.keys() else "",
     shell:
         "python -m mobcg.predictor.evaluate --spec {params.spec:q} --atomistic {input.atomistic}"
         " --potential {input.potential} {params.model_dir}"

@@ -89,7 +89,7 @@ def _status(options: argparse.Namespace) -> int:
     console.print(table)
     for stage in stages:
         for name, reason in stage.failed.items():
-            console.print(f"{stage.stage} {name}: {(reason or "no reason recorded").splitlines()[0]}", markup=False)
+            console.print(f"{stage.stage} {name}: {(reason or 'no reason recorded').splitlines()[0]}", markup=False)
     return 0
 
 

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic.json_schema import models_json_schema
 
 from mobcg.errors import InputError
 from mobcg.schema import MODELS
@@ -286,12 +287,14 @@ def load_config(content: Mapping[str, Any], where: object = "config/config.yaml"
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON schema of the three kinds of file."""
-    kinds = {"config": Config, "molecule": Molecule, "scale": Scale}
+    """Return the JSON schema of the three kinds of file, each under its model's name in `$defs`."""
+    models = (Config, Molecule, Scale)
+    _, definitions = models_json_schema([(model, "validation") for model in models])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "mobcg configuration: config.yaml, molecules/*.yaml, scale/*.yaml",
-        "kinds": {kind: model.model_json_schema() for kind, model in kinds.items()},
+        "anyOf": [{"$ref": f"#/$defs/{model.__name__}"} for model in models],
+        **definitions,
     }
 
 

@@ -167,9 +167,20 @@ def mean_squared_displacement(positions_nm: NDArray) -> NDArray[np.float64]:
 def fit_window(
     frame_ps: float, mass_g_mol: float, temperature_k: float, number_density_nm3: float
 ) -> NDArray[np.int64]:
-    """Return the lags (in frames) of the window `FIT_WINDOW_TAU` in which D is fitted."""
+    """Return the lags (in frames) of the window `FIT_WINDOW_TAU` in which D is fitted.
+
+    Raises
+    ------
+    ValueError
+        The window begins within the first frame, where lag 0 would pass for diffusion.
+    """
     tau_ps = reduced_time_ps(mass_g_mol, temperature_k, number_density_nm3)
     first, last = (round(edge * tau_ps / frame_ps) for edge in FIT_WINDOW_TAU)
+    if first < 1:
+        raise ValueError(
+            f"frames of {frame_ps:.3g} ps are too far apart: D is fitted from {FIT_WINDOW_TAU[0]} τ on, "
+            f"{FIT_WINDOW_TAU[0] * tau_ps:.3g} ps"
+        )
     return np.unique(np.linspace(first, max(last, first + 1), 24).round().astype(int))
 
 
@@ -247,7 +258,15 @@ def score(rdf_error_value: float, alpha: float) -> float:
 
 
 def block_mean(series: ArrayLike, n_blocks: int = 5) -> tuple[float, float]:
-    """Return mean and standard error of a correlated time series, from the scatter of its blocks."""
+    """Return mean and standard error of a correlated time series, from the scatter of its blocks.
+
+    Raises
+    ------
+    ValueError
+        There are fewer values than blocks.
+    """
     values = np.asarray(series, np.float64)
+    if len(values) < n_blocks:
+        raise ValueError(f"{len(values)} values are fewer than {n_blocks} blocks")
     means = np.array([block.mean() for block in np.array_split(values, n_blocks)])
     return float(values.mean()), float(means.std(ddof=1) / n_blocks**0.5)

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mobcg.errors import InputError
 from mobcg.plan import Plan
 
 
@@ -53,6 +55,10 @@ def _count(status: StageStatus, name: str, path: Path) -> None:
     if not path.exists():
         return
     status.done += 1
-    for row in pq.read_table(path, columns=["status", "reason"]).to_pylist():
+    try:
+        rows = pq.read_table(path, columns=["status", "reason"]).to_pylist()
+    except (pa.ArrowInvalid, OSError) as error:
+        raise InputError(path, "", str(error), "a whole Parquet file", "Delete the file and run again.") from error
+    for row in rows:
         if row["status"] == "failed":
             status.failed[name] = row["reason"]

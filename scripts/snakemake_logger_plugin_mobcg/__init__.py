@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from logging import WARNING, LogRecord
 from statistics import mean
 
-import yaml
 from snakemake_interface_logger_plugins.base import LogHandlerBase
 from snakemake_interface_logger_plugins.common import LogEvent
 from snakemake_interface_logger_plugins.settings import LogHandlerSettingsBase
 
+from mobcg.config import read_config
+from mobcg.errors import InputError
 from mobcg.estimate import job_seconds
 from mobcg.plan import load_plan
 
@@ -40,10 +41,12 @@ class LogHandler(LogHandlerBase):
     """Prints one line for each job that starts, ends or fails."""
 
     def __post_init__(self) -> None:
-        """Learn what each job is expected to cost."""
-        with open("config/config.yaml", encoding="utf-8") as stream:
-            plan = load_plan(yaml.safe_load(stream) | {"scale": self.settings.scale})
-        self.expected_s = {rule: mean(costs) for rule, costs in job_seconds(plan).items() if costs}
+        """Learn what each job is expected to cost; the Snakefile is the one to complain of a wrong configuration."""
+        try:
+            costs = job_seconds(load_plan(read_config() | {"scale": self.settings.scale}))
+        except InputError:
+            costs = {}
+        self.expected_s = {rule: mean(seconds) for rule, seconds in costs.items() if seconds}
         self.measured_s: dict[str, list[float]] = {}
         self.total: Counter[str] = Counter()
         self.done: Counter[str] = Counter()

@@ -190,23 +190,32 @@ def _molecules_diff(old: Path | None, new: Path) -> dict[str, list[str]]:
 
 
 def _scores(release: Path | None) -> dict[str, dict[str, float]]:
-    """Return model → median over molecules of the mean over replicas of alpha, rdf_error and score."""
+    """Return model → median over molecules of each score."""
     path = _path(release, "evaluation")
-    if path is None:
-        return {}
+    scores = mean_scores(path) if path else {}
+    return {
+        model: {score: float(np.median(values)) for score, values in found.items() if values}
+        for model, found in scores.items()
+    }
+
+
+def mean_scores(path: Path) -> dict[str, dict[str, list[float]]]:
+    """Return model → score → its mean over the replicas of each molecule, from a table of evaluations.
+
+    A model whose potential was multiplied by a constant other than 1 carries it in its name.
+    """
     columns = ["molecule_id", "model", "scale_factor", *SCORES]
     rows = pq.read_table(path, columns=columns, filters=pc.field("status") == "ok")
-    means = rows.group_by(["model", "scale_factor", "molecule_id"]).aggregate([(name, "mean") for name in SCORES])
+    keys = ["model", "scale_factor", "molecule_id"]
+    means = rows.group_by(keys).aggregate([(name, "mean") for name in SCORES]).sort_by([(k, "ascending") for k in keys])
     scores: dict[str, dict[str, list[float]]] = {}
     for row in means.to_pylist():
-        name = row["model"] if row["scale_factor"] == 1 else f"{row['model']} x {row['scale_factor']:g}"
+        model = row["model"] if row["scale_factor"] == 1 else f"{row['model']}, times {row['scale_factor']:g}"
+        found = scores.setdefault(model, {score: [] for score in SCORES})
         for score in SCORES:
             if row[f"{score}_mean"] is not None:
-                scores.setdefault(name, {}).setdefault(score, []).append(row[f"{score}_mean"])
-    return {
-        name: {score: float(np.median(values)) for score, values in sorted(found.items())}
-        for name, found in sorted(scores.items())
-    }
+                found[score].append(row[f"{score}_mean"])
+    return scores
 
 
 def diff_text(differences: dict[str, Any]) -> str:

@@ -14,6 +14,7 @@ import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -269,7 +270,7 @@ def _row_names(rows: pa.Table, table: Table) -> list[str]:
 def _check_keys(release: _Tables, table: Table) -> Iterator[Finding]:
     rows = release.read(table.name, *table.key)
     keys = list(zip(*(rows[name].to_pylist() for name in table.key), strict=True))
-    for one, other in zip(keys, keys[1:], strict=False):
+    for one, other in pairwise(keys):
         if None not in one + other and not one < other:
             rule = "sorted by key" if other < one else "every key once"
             yield Finding(table.name, "/".join(map(str, other)), "/".join(table.key), "out of order or repeated", rule)

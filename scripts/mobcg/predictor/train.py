@@ -22,7 +22,7 @@ from mobcg.pair import CUTOFF_NM, R_NM, TAPER_WIDTH_NM, core_index
 from mobcg.predictor.dataset import Liquids, data_hash, read_liquids
 from mobcg.predictor.storage import MODELS, model_module, save_model, write_json
 from mobcg.programs import versions
-from mobcg.records import atomic_path, work_directory
+from mobcg.records import atomic_path
 from mobcg.units import thermal_energy_kj_mol
 
 
@@ -112,12 +112,12 @@ def model_card(record: dict[str, Any], description: str) -> str:
             "",
             f"- Trained on {rows['train']} coarse-grained runs of {parents['train']} parent potentials of "
             f"{', '.join(record['trained_on_molecules'])}; held out: {held_out}.",
-            f"- Error of U/kT, root mean square weighted by r² g(r): {record['train_error_kt']:.3f} kT on its own rows, "
+            f"- Error of U, root mean square weighted by r² g(r): {record['train_error_kt']:.3f} kT on its own rows, "
             f"{measured}.",
-            "- Valid for one-component liquids of one-site beads like those it was trained on; potentials end at 1.5 nm.",
+            "- Valid for one-component liquids of one-site beads like those it learned from; potentials end at 1.5 nm.",
             "- A pair potential has one g(r) and one D at a state: matching g(r) does not match the mobility.",
             f"- Seed {record['seed']}; SHA-256 of the training data {record['data_sha256']}.",
-            "- Files: model.json (settings), weights.npz (arrays, no pickle), training.json (losses, errors, versions).",
+            "- Files: model.json (settings), weights.npz (arrays, no pickle), training.json (errors, versions).",
             "",
         ]
     )
@@ -142,17 +142,15 @@ def main(arguments: list[str] | None = None) -> int:
         print(line, flush=True)
 
     try:
-        with work_directory(options.out):
-            model, record = train(options.tables, options.model, options.fold, options.seed, options.settings, report)
-            write_json(options.out / "training.json", record)
-            write_json(options.out / "timing.json", {"train_seconds": round(time.monotonic() - started, 2)})
-            with atomic_path(options.out / "README.md") as temporary:
-                temporary.write_text(model_card(record, model_module(options.model).CARD))
-            # Last: a directory with model.json in it is whole.
-            save_model(options.out, options.model, model)
+        model, record = train(options.tables, options.model, options.fold, options.seed, options.settings, report)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
+    write_json(options.out / "training.json", record)
+    write_json(options.out / "timing.json", {"train_seconds": round(time.monotonic() - started, 2)})
+    with atomic_path(options.out / "README.md") as temporary:
+        temporary.write_text(model_card(record, model_module(options.model).CARD))
+    save_model(options.out, options.model, model)  # last: a directory with model.json in it is whole
     report(f"{options.out}: validation error {record['validation_error_kt']}, {time.monotonic() - started:.1f} s")
     return 0
 

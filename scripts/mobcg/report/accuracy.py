@@ -11,7 +11,7 @@ from matplotlib.lines import Line2D
 
 from mobcg.report.curves import missing_models, plain_log
 from mobcg.report.liquids import Liquid
-from mobcg.report.scores import Score, Summary, measured
+from mobcg.report.scores import MEAN_OF_LIQUIDS, Score, Summary, measured
 from mobcg.report.style import FAINT, LOOKS, MUTED, Exhibit, blank, legend_above, marker_size, panels
 
 ALPHA_TICKS = (1.0, 2.0, 5.0)
@@ -34,43 +34,58 @@ def _dot_handle(model: str) -> Line2D:
 
 
 def scoreboard(scores: Sequence[Score], summaries: Sequence[Summary], liquids: Sequence[Liquid]) -> Exhibit:
-    """Draw α, rdf_error and S of every model, one band a liquid, the means over liquids at the bottom."""
+    """Draw α, rdf_error and S of every model: one band for the means over liquids, then one for each liquid."""
     title = "Scoreboard"
     usable = [score for score in scores if np.isfinite(score.score)]
     if not usable:
         return blank("scoreboard", title, "no model was scored")
-    names = list(dict.fromkeys(score.liquid for score in usable))
+    names = [MEAN_OF_LIQUIDS, *dict.fromkeys(score.liquid for score in usable)]
     keys = [summary.key for summary in summaries]
-    pitch = 0.13 * len(keys) + 0.22
-    figure = Figure(figsize=(10.4, pitch * (len(names) + 1) + 1.1))
+    figure = Figure(figsize=(10.4, (0.11 * len(keys) + 0.2) * len(names) + 1.2))
     areas = figure.subplots(1, 3, sharey=True)
-    entries = [(names.index(score.liquid), score, score.best) for score in usable]
-    entries += [(len(names), summary, summary.best) for summary in summaries]
+    entries = [(0, summary) for summary in summaries] + [(names.index(score.liquid), score) for score in usable]
     columns = (("alpha", "mobility ratio α = D / D_AA"), ("rdf_error", "structure error e"), ("score", "score S"))
     for area, (column, label) in zip(areas, columns, strict=True):
-        for band, entry, best in entries:
+        _bands(area, len(names))
+        for band, entry in entries:
             height = band + (keys.index(entry.key) - (len(keys) - 1) / 2) * 0.8 / max(len(keys), 2)
-            value, error = getattr(entry, column), np.nan_to_num(getattr(entry, f"{column}_se"))
-            if best:
-                area.plot(value, height, marker="o", markersize=13, markerfacecolor="none", color=MUTED, linewidth=0)
-            area.errorbar(value, height, xerr=error, elinewidth=0.9, **_dot(entry.model))
+            _entry(area, entry, column, height)
         area.set_xlabel(label)
-        area.grid(axis="x", color=FAINT, linewidth=0.5)
-        area.set_axisbelow(True)
-        for band in range(0, len(names) + 1, 2):
-            area.axhspan(band - 0.5, band + 0.5, color="#F4F4F4", linewidth=0, zorder=0)
-        area.axhline(len(names) - 0.5, color="black", linewidth=0.8)
     plain_log(areas[0], "x", ALPHA_TICKS)
-    areas[0].axvline(1, color="black", linewidth=0.8)
+    areas[0].axvline(1, color="black", linewidth=0.8, zorder=1)
     for area in areas[1:]:
         area.set_xlim(left=0)
-    areas[0].set_yticks(range(len(names) + 1), [*names, "mean of all liquids"])
-    areas[0].set_ylim(len(names) + 0.5, -0.5)
+        area.tick_params(left=False)
+    areas[0].set_yticks(range(len(names)), names)
+    areas[0].set_ylim(len(names) - 0.5, -0.5)
     ring = Line2D([], [], marker="o", markersize=11, markerfacecolor="none", color=MUTED, linestyle="none")
-    ring.set_label("smallest S of its row")
-    legend_above(figure, [*(_dot_handle(model) for model, _ in keys), ring], columns=5)
+    ring.set_label("smallest S of its band")
+    legend_above(figure, [*(_dot_handle(model) for model, _ in keys), ring], columns=7)
     notes = [f"{s.label}: in the mean of {s.liquids} of {len(liquids)} liquids" for s in summaries if not s.complete]
     return Exhibit("scoreboard", title, figure, _ranking(summaries), tuple(notes))
+
+
+def _bands(area: Axes, count: int) -> None:
+    area.grid(axis="x", color=FAINT, linewidth=0.5)
+    area.set_axisbelow(True)
+    for band in range(0, count, 2):
+        area.axhspan(band - 0.5, band + 0.5, color="#F2F2F2", linewidth=0, zorder=0)
+    area.axhline(0.5, color="black", linewidth=0.8)
+
+
+def _entry(area: Axes, entry: Score | Summary, column: str, height: float) -> None:
+    value, error = getattr(entry, column), np.nan_to_num(getattr(entry, f"{column}_se"))
+    if entry.best:
+        area.plot(value, height, marker="o", markersize=13, markerfacecolor="none", color=MUTED, linewidth=0)
+    area.errorbar(value, height, xerr=error, elinewidth=0.9, **_dot(entry.model))
+    if entry.model == "ibi_scaled":
+        _factor(area, entry, (value, height))
+
+
+def _factor(area: Axes, entry: Score | Summary, place: tuple[float, float]) -> None:
+    """Write the factor beside a point of the scaled IBI potentials."""
+    text = f"×{entry.scale_factor:g}"
+    area.annotate(text, place, (5, 0), textcoords="offset points", fontsize=5.8, va="center", color="#2A7FB0")
 
 
 def _ranking(summaries: Sequence[Summary]) -> str:
@@ -103,6 +118,9 @@ def plane(scores: Sequence[Score], liquids: Sequence[Liquid]) -> Exhibit:
         for s in points:
             errors = {"xerr": np.nan_to_num(s.rdf_error_se), "yerr": np.nan_to_num(s.alpha_se)}
             area.errorbar(s.rdf_error, s.alpha, **errors, elinewidth=0.9, zorder=3, **_dot(s.model))
+            if s.model == "ibi_scaled":
+                _factor(area, s, (s.rdf_error, s.alpha))
+        area.plot(0, 1, marker="o", markersize=9, markerfacecolor="none", color="black", clip_on=False, zorder=4)
         area.set_title(name)
     _limits(axes, usable)
     for area in axes:
@@ -116,7 +134,9 @@ def plane(scores: Sequence[Score], liquids: Sequence[Liquid]) -> Exhibit:
     models = list(dict.fromkeys(score.model for score in usable))
     contour = Line2D([], [], color=MUTED, linewidth=0.7, linestyle=":", label="equal score S = 1, 2, …")
     handles = [_front_handle() if model == "ibi_scaled" else _dot_handle(model) for model in models]
-    legend_above(figure, [*handles, contour], columns=5)
+    target = Line2D([], [], marker="o", markersize=9, markerfacecolor="none", color="black", linestyle="none")
+    target.set_label("target: g and D of AA")
+    legend_above(figure, [*handles, target, contour], columns=5)
     return Exhibit("plane", title, figure, _against_front(usable, names), tuple(missing_models(liquids)))
 
 

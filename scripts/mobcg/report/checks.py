@@ -21,7 +21,8 @@ from mobcg.report.style import FAINT, LOOKS, MUTED, Exhibit, blank, legend_above
 
 # A coefficient known to less than this many standard errors says nothing about an exponent.
 LEAST_SIGNIFICANCE = 5.0
-MARKERS = "os^Dv<>Pd*Xph"
+# Above this many, single runs are drawn faint, with their binned means.
+FEW_RUNS = 60
 
 
 def convergence(release: Release) -> Exhibit:
@@ -30,9 +31,7 @@ def convergence(release: Release) -> Exhibit:
     inversions = [row for row in release.rows.get("potentials", []) if row["origin"] == "ibi"]
     traced = [row for row in inversions if row.get("history_rdf_deviation") is not None]
     failed = [row for row in inversions if row["status"] != "ok"]
-    notes = [f"{len(failed)} of {len(inversions)} inversions failed; their iterations are drawn where kept"] * any(
-        failed
-    )
+    notes = [f"{len(failed)} of {len(inversions)} inversions failed"] * any(failed)
     if not traced:
         return blank("convergence", title, "no inversion with a history of iterations")
     names = {row["molecule_id"]: row["name"] for row in release.rows.get("molecules", [])}
@@ -207,53 +206,79 @@ def mass_law(release: Release) -> Exhibit:
     groups = frictionless_groups(release.ok("coarse"))
     if not groups:
         return blank("mass_law", title, "no two runs without friction that differ in mass only")
-    table = [(name, row) for name, rows in groups.items() for row in rows]
-    columns = [[row[key] for _, row in table] for key in ("mass_g_mol", "diffusion_nm2_ns", "diffusion_nm2_ns_se")]
-    fit = fit_mass_law([name for name, _ in table], *columns)
+    labels = np.array([name for name, rows in groups.items() for _ in rows])
+    mass, value, error = (
+        np.array([row[column] for rows in groups.values() for row in rows])
+        for column in ("mass_g_mol", "diffusion_nm2_ns", "diffusion_nm2_ns_se")
+    )
+    fit = fit_mass_law(labels, mass, value, error)
+    relative, relative_se = _relative_to_group(labels, value * np.sqrt(mass), error * np.sqrt(mass))
+    scatter = np.concatenate([_group_scatter(rows) for rows in groups.values()])
     figure = Figure(figsize=(9.2, 3.5))
     left, right = figure.subplots(1, 2)
-    scatters = []
-    for index, rows in enumerate(groups.values()):
-        mass, diffusion, error = (
-            np.array([row[key] for row in rows]) for key in ("mass_g_mol", "diffusion_nm2_ns", "diffusion_nm2_ns_se")
-        )
-        reduced, reduced_se = diffusion * np.sqrt(mass), error * np.sqrt(mass)
-        level = np.average(reduced, weights=reduced_se**-2)
-        dot = {"color": LOOKS["ibi"].colour, "alpha": 0.75, "linestyle": "none", "elinewidth": 0.7, "markersize": 3.6}
-        dot["marker"] = MARKERS[index % len(MARKERS)]
-        left.errorbar(mass, reduced / level, yerr=reduced_se / level, **dot)
-        if all(row.get("rdf") is not None and row.get("rdf_se") is not None for row in rows):
-            scatter = rdf_scatter([row["rdf"] for row in rows], [row["rdf_se"] for row in rows])
-            scatters.extend(scatter)
-            right.plot(mass, scatter, **{k: v for k, v in dot.items() if k != "elinewidth"})
-    _mass_axes(left, right, fit)
-    return Exhibit("mass_law", title, figure, _mass_law_text(fit, scatters), ())
-
-
-def _mass_axes(left: Axes, right: Axes, fit: MassLaw) -> None:
-    masses = np.geomspace(*left.get_xlim() if left.get_xlim()[0] > 0 else (20, 200), 50)
-    pivot = np.sqrt(masses[0] * masses[-1])
-    excess = np.log(masses / pivot)
-    curve = np.exp((fit.exponent + 0.5) * excess)
-    band = np.abs(excess) * fit.exponent_se
-    left.fill_between(masses, curve * np.exp(-band), curve * np.exp(band), color="#E69F00", alpha=0.3, linewidth=0)
-    exponent = measured(fit.exponent, fit.exponent_se)
-    left.plot(masses, curve, color="#B07800", linestyle="--", label=f"fit: D ∝ m^b, b = {exponent}")
-    left.axhline(1, color="black", linewidth=0.8, label="mass law: b = −1/2")
+    _fitted(left, fit, mass)
+    for area, points, points_se in ((left, relative, relative_se), (right, scatter, None)):
+        _single_and_binned(area, mass, points, points_se)
+        area.axhline(1, color="black", linewidth=0.8)
+        _mass_axis(area)
     left.set_ylabel("D·sqrt(m) / its mean of one potential")
-    left.legend(loc="upper left")
-    low, high = left.get_ylim()
-    left.set_ylim(low, high + 0.25 * (high - low))
-    right.axhline(1, color="black", linewidth=0.8, label="noise alone")
     right.set_ylabel("Σ|g − mean g| / expected from noise")
     right.set_ylim(0, max(2.0, right.get_ylim()[1]))
-    right.legend(loc="upper left")
-    for area in (left, right):
-        area.set_xscale("log")
-        area.xaxis.set_major_locator(FixedLocator([20, 30, 50, 100, 150, 200]))
-        area.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-        area.xaxis.set_minor_formatter(NullFormatter())
-        area.set_xlabel("bead mass m / (g/mol)")
+    low, high = left.get_ylim()
+    left.set_ylim(low, high + 0.35 * (high - low))
+    left.legend(loc="upper left")
+    notes = [f"{np.isnan(scatter).sum()} runs without the error of g(r)"] * bool(np.isnan(scatter).any())
+    return Exhibit("mass_law", title, figure, _mass_law_text(fit, scatter[np.isfinite(scatter)]), tuple(notes))
+
+
+def _relative_to_group(labels: NDArray, values: NDArray, errors: NDArray) -> tuple[NDArray, NDArray]:
+    level = np.empty_like(values)
+    for label in np.unique(labels):
+        members = labels == label
+        level[members] = np.average(values[members], weights=(values / errors)[members] ** 2)
+    return values / level, errors / level
+
+
+def _group_scatter(rows: Sequence[Row]) -> NDArray[np.float64]:
+    if any(row.get("rdf") is None or row.get("rdf_se") is None for row in rows):
+        return np.full(len(rows), np.nan)
+    return rdf_scatter([row["rdf"] for row in rows], [row["rdf_se"] for row in rows])
+
+
+def _single_and_binned(area: Axes, mass: NDArray, values: NDArray, errors: NDArray | None) -> None:
+    many = mass.size > FEW_RUNS
+    single = {"color": LOOKS["ibi"].colour, "alpha": 0.35 if many else 0.9, "markersize": 3.2, "linewidth": 0}
+    bars = None if errors is None or many else errors
+    area.errorbar(mass, values, yerr=bars, fmt="o", elinewidth=0.8, **single, label="one run")
+    if not many:
+        return
+    usable = np.isfinite(values)
+    edges = np.quantile(mass[usable], np.linspace(0, 1, 9))
+    members = np.clip(np.searchsorted(edges, mass, side="right") - 1, 0, 7)
+    for index in range(8):
+        inside = values[usable & (members == index)]
+        if inside.size > 1:
+            centre = np.exp(np.log(mass[usable & (members == index)]).mean())
+            error = inside.std(ddof=1) / inside.size**0.5
+            label = "mean of an eighth of the runs" if index == 0 else None
+            area.errorbar(centre, inside.mean(), yerr=error, fmt="D", color="black", markersize=4.5, label=label)
+
+
+def _fitted(area: Axes, fit: MassLaw, mass: NDArray) -> None:
+    masses = np.geomspace(mass.min(), mass.max(), 50)
+    excess = np.log(masses) - np.log(mass).mean()
+    curve, width = np.exp((fit.exponent + 0.5) * excess), np.exp(np.abs(excess) * fit.exponent_se)
+    area.fill_between(masses, curve / width, curve * width, color="#E69F00", alpha=0.3, linewidth=0)
+    label = f"fit D ∝ m^b, b = {measured(fit.exponent, fit.exponent_se)}"
+    area.plot(masses, curve, color="#B07800", linestyle="--", label=label)
+
+
+def _mass_axis(area: Axes) -> None:
+    area.set_xscale("log")
+    area.xaxis.set_major_locator(FixedLocator([20, 30, 50, 100, 150, 200]))
+    area.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
+    area.xaxis.set_minor_formatter(NullFormatter())
+    area.set_xlabel("bead mass m / (g/mol)")
 
 
 def _mass_law_text(fit: MassLaw, scatters: Sequence[float]) -> str:

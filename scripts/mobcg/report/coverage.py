@@ -8,6 +8,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import isotonic_regression
 
 from mobcg.report.curves import plain_log
 from mobcg.report.liquids import Liquid, mean_of
@@ -51,8 +53,7 @@ def diffusion(release: Release, liquids: Sequence[Liquid]) -> Exhibit:
     left.set_xlabel("D / (nm²/ns)")
     right.set_xlabel("D* = D sqrt(m/kT) ρ^(1/3)")
     left.set_ylabel("records")
-    handles = [bar for bar in left.get_legend_handles_labels()[0]]
-    legend_above(figure, handles)
+    legend_above(figure, left.get_legend_handles_labels()[0])
     known = [value for _, value in marks if np.isfinite(value)]
     seen = f"{len(rows)} records, D from {plain.min():.2g} to {plain.max():.3g} nm²/ns (median {np.median(plain):.2g})."
     if known:
@@ -95,28 +96,33 @@ def _mark_liquids(area: Axes, marks: Sequence[tuple[str, float]]) -> None:
     low, high = np.log(area.get_xlim())
     top = area.get_ylim()[1]
     area.set_ylim(0, 1.9 * top)
-    previous = -np.inf
-    for value, name in known:
-        # Names stand upright beside their line; lines closer than a line of text push the name to the right.
-        place = max((np.log(value) - low) / (high - low), previous + 0.045)
-        previous = place
+    places = spread_out([(np.log(value) - low) / (high - low) for value, _ in known], 0.04)
+    for (value, name), place in zip(known, places, strict=True):
         area.axvline(value, ymax=0.56, color="black", linewidth=0.8, linestyle=(0, (4, 2)))
         area.annotate(
             name,
             xy=(value, 0.56),
             xycoords=("data", "axes fraction"),
-            xytext=(place, 0.62),
+            xytext=(place, 0.64),
             textcoords="axes fraction",
             rotation=90,
             ha="center",
             va="bottom",
             fontsize=7,
-            arrowprops={"arrowstyle": "-", "color": "black", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0},
+            arrowprops={"arrowstyle": "-", "linewidth": 0.6, "shrinkA": 0, "shrinkB": 0, "relpos": (0.5, 0)},
         )
 
 
+def spread_out(places: ArrayLike, least: float) -> NDArray[np.float64]:
+    """Return sorted places moved as little as possible (least squares) to be at least `least` apart; both (n,)."""
+    if not len(places):
+        return np.zeros(0)
+    steps = least * np.arange(len(places))
+    return isotonic_regression(np.asarray(places) - steps).x + steps
+
+
 def overview(release: Release) -> Exhibit:
-    """Draw D against density of all atomistic liquids: the pristine force fields, and the synthetic ones around them."""
+    """Draw D against density of all atomistic liquids, of pristine and of synthetic force fields."""
     title = "Atomistic liquids, pristine and synthetic"
     rows = [
         row for row in release.ok("atomistic") if (row.get("diffusion_nm2_ns") or 0) > 0 and row.get("density_kg_m3")
@@ -146,7 +152,7 @@ def overview(release: Release) -> Exhibit:
         open_dot = {"linestyle": "none", "marker": "o", "color": MUTED, "markerfacecolor": "none"}
         handles.append(Line2D([], [], label="open: synthetic force field", **open_dot))
     legend_above(figure, handles, columns=3)
-    failed = [row for row in release.failed("atomistic")]
+    failed = release.failed("atomistic")
     notes = [f"{len(failed)} of {len(failed) + len(release.ok('atomistic'))} atomistic runs failed"] * bool(failed)
     notes += ["there are no synthetic force fields in this release"] * (not synthetic)
     return Exhibit("overview", title, figure, _spread(synthetic, pristine), tuple(notes))
@@ -168,7 +174,7 @@ def _point(area: Axes, row: Row, parents: Sequence[str], filled: bool) -> None:
         yerr=row.get("diffusion_nm2_ns_se") or 0,
         color=colour,
         marker=marker,
-        markerfacecolor=colour if filled else "none",
+        markerfacecolor=colour if filled else "white",
         markersize=7 if filled else 4.5,
         elinewidth=0.6,
         zorder=3 if filled else 2,
@@ -185,4 +191,5 @@ def _spread(synthetic: Sequence[Row], pristine: Sequence[Row]) -> str:
     if not synthetic:
         return text + "."
     diffusions = [row["diffusion_nm2_ns"] for row in synthetic]
-    return f"{text}; {len(synthetic)} with synthetic ones, whose D spans {min(diffusions):.2g} to {max(diffusions):.2g} nm²/ns."
+    spread = f"{min(diffusions):.2g} to {max(diffusions):.2g} nm²/ns"
+    return f"{text}; {len(synthetic)} with synthetic ones, whose D spans {spread}."

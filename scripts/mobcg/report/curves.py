@@ -14,6 +14,7 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from mobcg.observables import FIT_WINDOW_TAU
 from mobcg.pair import R_NM, potential_of_mean_force
 from mobcg.report.liquids import Curve, Liquid, Variant, mean_msd, mean_of, mean_rdf, structural_variants
+from mobcg.report.release import first_line
 from mobcg.report.style import ATOMISTIC_COLOUR, FAINT, LOOKS, MUTED, Exhibit, blank, legend_above, panels
 from mobcg.units import reduced_time_ps, thermal_energy_kj_mol
 
@@ -46,7 +47,7 @@ def missing_models(liquids: Iterable[Liquid]) -> list[str]:
             elif present[key].failed:
                 variant = present[key]
                 total = len(variant.rows) + len(variant.failed)
-                reason = str(variant.failed[0].get("reason") or "no reason given").splitlines()[0]
+                reason = first_line(variant.failed[0].get("reason") or "no reason given")
                 notes.append(f"{liquid.name}: {label}: {len(variant.failed)} of {total} replicas failed ({reason})")
         if not liquid.atomistic:
             notes.append(f"{liquid.name}: no atomistic run that succeeded")
@@ -90,7 +91,7 @@ def rdf(liquids: Sequence[Liquid]) -> Exhibit:
         top.set_xlim(0.3, 1.5)
         if column == 0:
             top.set_ylabel("g(r)")
-            bottom.set_ylabel("g(r) − g(r) of AA")
+            bottom.set_ylabel("g − g of AA")
         if index + columns >= len(shown):
             bottom.set_xlabel("r / nm")
             bottom.tick_params(labelbottom=True)
@@ -126,7 +127,7 @@ def plain_log(axes: Axes, which: str, subs: Sequence[float] = (1.0,)) -> None:
 
 
 def msd(liquids: Sequence[Liquid]) -> Exhibit:
-    """Draw the mean squared displacement over lag time of each liquid and its models, and the window of the fit of D."""
+    """Draw the mean squared displacement of each liquid and its models, and the window of the fit of D."""
     title = "Mean squared displacements"
     shown = [
         liquid
@@ -232,7 +233,12 @@ def _potential(variant: Variant):
 
 def _mean_force(liquid: Liquid):
     curve = mean_rdf(liquid.atomistic)
-    return None if curve is None else potential_of_mean_force(curve.y, liquid.atomistic[0]["temperature_k"])
+    if curve is None:
+        return None
+    try:
+        return potential_of_mean_force(curve.y, liquid.atomistic[0]["temperature_k"])
+    except ValueError:  # g(r) of too short a run, without a wall to continue: the guide is left out
+        return None
 
 
 def _outer_labels(axes: Sequence[Axes], x: str, y: str) -> None:

@@ -45,7 +45,7 @@ class Variant:
 
 @dataclass(frozen=True)
 class Liquid:
-    """One liquid: its atomistic replicas with the unperturbed force field, and its models in the order of the schema."""
+    """One liquid: its atomistic replicas with the unperturbed force field, and its models."""
 
     molecule_id: str
     name: str

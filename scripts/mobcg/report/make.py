@@ -12,11 +12,12 @@ from importlib.resources import files
 from pathlib import Path
 
 from mobcg.errors import InputError
+from mobcg.predictor.scoring import scoreboard
 from mobcg.records import atomic_path
 from mobcg.report import accuracy, checks, coverage, curves
 from mobcg.report.liquids import Liquid, liquids_of
 from mobcg.report.page import Illustration, caption_text, page
-from mobcg.report.release import Release, load_release
+from mobcg.report.release import Release, evaluation_table, load_release
 from mobcg.report.scores import Score, Summary, csv_text, markdown, score_liquids, summarise
 from mobcg.report.style import Exhibit, drawing, save_png
 
@@ -64,10 +65,11 @@ def make_report(release_dir: Path, out: Path, title: str | None, rough: bool) ->
     """
     release = load_release(release_dir)
     liquids = liquids_of(release)
-    scores = score_liquids(liquids)
+    board = scoreboard(evaluation_table(release_dir)).to_pylist()
+    scores = score_liquids(board, {liquid.molecule_id: liquid.name for liquid in liquids})
     summaries = summarise(scores)
     _write(out / "scoreboard.md", markdown(scores, summaries, rough))
-    _write(out / "scoreboard.csv", csv_text(scores))
+    _write(out / "scoreboard.csv", csv_text(scores, summaries))
     illustrations = []
     for name, exhibit in exhibits(release, liquids, scores, summaries).items():
         path = out / "figures" / f"{name}.png"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from mobcg.report.release import Release, failures, program_versions
+from mobcg.report.release import Release, failures, program_versions, remarks
 from mobcg.report.scores import HEADINGS, TIE_ERRORS, Score, Summary, table_cells
 from mobcg.schema import TABLES
 
@@ -25,7 +25,8 @@ figcaption { font-size: .93rem; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; font-size: .88rem; font-variant-numeric: tabular-nums; }
 th, td { padding: .2rem .6rem; text-align: right; white-space: nowrap; border-bottom: 1px solid #ddd; }
-th { border-bottom: 2px solid #333; } th, .text { text-align: left; } td.reason { white-space: normal; text-align: left; }
+th { border-bottom: 2px solid #333; } th, .text { text-align: left; }
+td.reason { white-space: normal; text-align: left; }
 tr.best td { font-weight: 700; background: #eef5fb; } tr.first td { border-top: 1.5px solid #555; }
 code { background: #f3f3f3; padding: .05rem .3rem; overflow-wrap: anywhere; }
 """
@@ -67,8 +68,8 @@ def page(
     ]
     if rough:
         parts.append(
-            '<p class="banner" role="alert">Rough numbers: short runs of small boxes, made to show that the chain works '
-            "from end to end. Do not quote them.</p>"
+            '<p class="banner" role="alert">Rough numbers: short runs of small boxes, made to show that the chain '
+            "works from end to end. Do not quote them.</p>"
         )
     parts += [_contents(illustrations), _scoreboard(scores, summaries)]
     parts += [_figure(illustration) for illustration in illustrations]
@@ -101,7 +102,8 @@ def _scoreboard(scores: Sequence[Score], summaries: Sequence[Summary]) -> str:
     head = "".join(f"<th>{escape(name)}</th>" for name in HEADINGS)
     return (
         f"{heading}<p>Means ± standard errors over replicas, at the density of the atomistic (AA) liquid. "
-        "S = sqrt((e/0.1)² + (ln α/ln 2)²), smaller is better; an e of 0.1 weighs as much as a factor of 2 in D. "
+        "S = sqrt((e/0.1)² + (ln α/ln 2)²) of these means, smaller is better; an e of 0.1 "
+        "weighs as much as a factor of 2 in D. "
         f"<b>best</b>: smallest S of its liquid; tied: within {TIE_ERRORS:g} standard errors of it. "
         "Means over liquids: α geometric, e and S arithmetic.</p>"
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
@@ -139,17 +141,23 @@ def _has_status(table: str) -> bool:
     return any(column.name == "status" for column in TABLES[table].columns)
 
 
-def _failed(release: Release, most: int = 30) -> str:
-    reasons = failures(release)
-    if not reasons:
-        return '<p class="note">No run failed.</p>'
+def _failed(release: Release) -> str:
+    failed = failures(release)
+    parts = [_reasons("Runs that failed", failed) if failed else '<p class="note">No run failed.</p>']
+    noted = remarks(release)
+    if noted:
+        parts.append(_reasons("Remarks on runs that succeeded", noted))
+    return "".join(parts)
+
+
+def _reasons(heading: str, reasons: Sequence[tuple[str, str, int]], most: int = 25) -> str:
     rows = "".join(
         f'<tr><td class="text">{escape(table)}</td><td>{count}</td><td class="reason">{escape(reason[:300])}</td></tr>'
         for table, reason, count in reasons[:most]
     )
-    rest = f'<p class="note">and {len(reasons) - most} more reasons.</p>' if len(reasons) > most else ""
+    rest = f'<p class="note">and {len(reasons) - most} more.</p>' if len(reasons) > most else ""
     return (
-        '<h3>Runs that failed</h3><div class="scroll"><table><thead><tr><th>table</th><th>rows</th><th>reason</th></tr>'
+        f'<h3>{escape(heading)}</h3><div class="scroll"><table><thead><tr><th>table</th><th>rows</th><th>what</th></tr>'
         f"</thead><tbody>{rows}</tbody></table></div>{rest}"
     )
 
@@ -162,8 +170,8 @@ def _provenance(release: Release, command: str) -> str:
         '<h2 id="made">How it was made</h2>'
         f"<p>This page: <code>{escape(command)}</code>. The release: <code>make release</code>, from the molecules and "
         "the scale file of its configuration.</p><p>Every random seed is drawn from the SHA-256 of the run's "
-        "specification, which stands in the column <code>spec</code> of each row; the same specification gives the same "
-        "seed on every machine.</p>"
+        "specification, which stands in the column <code>spec</code> of each row; the same specification gives the "
+        "same seed on every machine.</p>"
         f"<p>Programs that made the rows:</p><ul>{versions or '<li>none recorded</li>'}</ul>"
     )
 

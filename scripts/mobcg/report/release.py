@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mobcg.errors import InputError
@@ -66,6 +67,12 @@ def load_release(directory: Path) -> Release:
     return Release(directory.resolve().name, rows, missing, _footers(found.values()))
 
 
+def evaluation_table(directory: Path) -> pa.Table:
+    """Return the table evaluation of a release as it is, empty where the release has none."""
+    path = directory / "data" / "evaluation.parquet"
+    return pq.read_table(path) if path.is_file() else TABLES["evaluation"].arrow_schema.empty_table()
+
+
 def _curves_as_arrays(table: str, rows: list[Row]) -> list[Row]:
     curves = [column.name for column in TABLES[table].columns if column.type == CURVE]
     for row in rows:
@@ -75,7 +82,7 @@ def _curves_as_arrays(table: str, rows: list[Row]) -> list[Row]:
     return rows
 
 
-def _footers(paths) -> dict[str, str]:
+def _footers(paths: Iterable[Path]) -> dict[str, str]:
     # Arrow's own serialised schema and pandas' notes are no facts about the release.
     merged: dict[str, str] = {}
     for path in paths:
@@ -83,6 +90,11 @@ def _footers(paths) -> dict[str, str]:
             if key not in (b"ARROW:schema", b"pandas", b"description"):
                 merged[key.decode()] = value.decode(errors="replace")
     return merged
+
+
+def first_line(text: str) -> str:
+    """Return the first line of a reason; what follows is the end of a log."""
+    return next(iter(text.strip().splitlines()), "")
 
 
 def force_field_kind(row: Row) -> str:
@@ -102,9 +114,16 @@ def program_versions(release: Release) -> dict[str, list[str]]:
 
 def failures(release: Release) -> list[tuple[str, str, int]]:
     """Return (table, reason, number of rows) of the failed runs, most frequent reason first."""
-    counts = Counter(
-        (table, str(row.get("reason") or "no reason given").splitlines()[0])
-        for table in release.rows
-        for row in release.failed(table)
+    return _reasons(
+        (table, str(row.get("reason") or "no reason given")) for table in release.rows for row in release.failed(table)
     )
+
+
+def remarks(release: Release) -> list[tuple[str, str, int]]:
+    """Return (table, remark, number of rows) of the runs that succeeded and have something to say, as `failures`."""
+    return _reasons((table, row["reason"]) for table in release.rows for row in release.ok(table) if row.get("reason"))
+
+
+def _reasons(found: Iterable[tuple[str, str]]) -> list[tuple[str, str, int]]:
+    counts = Counter((table, first_line(reason)) for table, reason in found)
     return [(table, reason, count) for (table, reason), count in sorted(counts.items(), key=lambda x: (-x[1], x[0]))]

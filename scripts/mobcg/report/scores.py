@@ -4,22 +4,25 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from mobcg.report.liquids import Liquid, Variant, mean_of, variant_label
+from mobcg.report.liquids import variant_label
 from mobcg.report.release import Row
 from mobcg.schema import MODELS
 
 # Two scores closer than this many standard errors of their difference are not told apart.
 TIE_ERRORS = 2.0
+ALL, MEAN_OF_LIQUIDS = "all", "mean of all liquids"
 
 
 @dataclass(frozen=True)
 class Score:
     """A model of a liquid, means and standard errors over replicas; nan where nothing was measured.
+
+    S and its error are those of the mean α and the mean rdf_error.
 
     `best` marks the smallest S of the liquid, `tied` every other one that lies within `TIE_ERRORS` of it.
     """
@@ -85,50 +88,30 @@ class Summary:
         return variant_label(self.model, self.scale_factor)
 
 
-def score_liquids(liquids: Sequence[Liquid]) -> list[Score]:
-    """Return the scores of all models, liquid by liquid, the best of each marked."""
-    scores = []
-    for liquid in liquids:
-        scores.extend(_mark_best([_score(liquid, variant) for variant in liquid.variants]))
-    return scores
+def score_liquids(board: Iterable[Row], names: Mapping[str, str]) -> list[Score]:
+    """Return the scores of all models, liquid by liquid, the best of each marked.
 
-
-def _score(liquid: Liquid, variant: Variant) -> Score:
-    alpha, alpha_se = mean_alpha(variant.rows)
-    means = {name: mean_of(variant.rows, name) for name in ("rdf_error", "pressure_bar", "density_1atm_kg_m3", "score")}
-    return Score(
-        liquid.molecule_id,
-        liquid.name,
-        *variant.key,
-        len(variant.rows),
-        len(variant.failed),
-        alpha,
-        alpha_se,
-        *means["rdf_error"],
-        mean_of(variant.rows, "rdf_r2")[0],
-        *means["pressure_bar"],
-        *means["density_1atm_kg_m3"],
-        *means["score"],
-    )
-
-
-def mean_alpha(rows: Sequence[Row]) -> tuple[float, float]:
-    """Return the mean of α over replicas and its standard error.
-
-    Replicas share one D of the atomistic liquid. Its relative error, what `alpha_se` holds beyond that of D of the
-    model, is not reduced by more replicas: SE(α)/α = sqrt((SE(D)/D)² + (SE(D_AA)/D_AA)²), D the mean over replicas.
+    Parameters
+    ----------
+    board
+        Rows of `mobcg.predictor.scoring.scoreboard`: means over replicas.
+    names
+        Molecule → name as shown; the scores come in the order of these names.
     """
-    alpha, _ = mean_of(rows, "alpha")
-    diffusion, diffusion_se = mean_of(rows, "diffusion_nm2_ns")
-    common = [_shared_variance(row) for row in rows if row.get("alpha") and row.get("alpha_se") is not None]
-    if not np.isfinite([alpha, diffusion, diffusion_se]).all() or not common:
-        return alpha, mean_of(rows, "alpha")[1]
-    return alpha, float(alpha * np.sqrt((diffusion_se / diffusion) ** 2 + np.mean(common)))
+    by_liquid: dict[str, list[Score]] = {}
+    for row in sorted(board, key=lambda row: (MODELS.index(row["model"]), row["scale_factor"])):
+        by_liquid.setdefault(row["molecule_id"], []).append(_score(row, names.get(row["molecule_id"])))
+    order = [*names, *sorted(by_liquid.keys() - names.keys())]
+    return [score for molecule in order for score in _mark_best(by_liquid.get(molecule, []))]
 
 
-def _shared_variance(row: Row) -> float:
-    own = (row.get("diffusion_nm2_ns_se") or 0.0) / (row.get("diffusion_nm2_ns") or np.inf)
-    return max((row["alpha_se"] / row["alpha"]) ** 2 - own**2, 0.0)
+def _score(row: Row, name: str | None) -> Score:
+    measured_names = {field.name for field in fields(Score) if field.type == "float"}
+    known = {field.name: row[field.name] for field in fields(Score) if field.name in row and field.name != "best"}
+    return Score(
+        liquid=name or row["molecule_id"],
+        **{key: np.nan if value is None and key in measured_names else value for key, value in known.items()},
+    )
 
 
 def _mark_best(scores: list[Score]) -> list[Score]:
@@ -140,12 +123,8 @@ def _mark_best(scores: list[Score]) -> list[Score]:
     for score in scores:
         error = np.hypot(np.nan_to_num(score.score_se), np.nan_to_num(best.score_se))
         near = bool(score.score - best.score <= TIE_ERRORS * error)
-        marked.append(_with(score, best=score is best, tied=near and score is not best))
+        marked.append(replace(score, best=score is best, tied=near and score is not best))
     return marked
-
-
-def _with(record, **changes):
-    return type(record)(**{field.name: getattr(record, field.name) for field in fields(record)} | changes)
 
 
 def summarise(scores: Sequence[Score]) -> list[Summary]:
@@ -159,7 +138,7 @@ def summarise(scores: Sequence[Score]) -> list[Summary]:
             summaries.append(_summary(key, of_model, n_liquids))
     complete = [summary for summary in summaries if summary.complete]
     best = min(complete, key=lambda summary: summary.score, default=None)
-    return [_with(summary, best=summary is best) for summary in summaries]
+    return [replace(summary, best=summary is best) for summary in summaries]
 
 
 def _summary(key: tuple[str, float], scores: list[Score], n_liquids: int) -> Summary:
@@ -179,13 +158,21 @@ def _summary(key: tuple[str, float], scores: list[Score], n_liquids: int) -> Sum
 
 
 def measured(value: float, error: float = np.nan) -> str:
-    """Return a number with its standard error, rounded to two digits of the error; a dash where it is nan."""
+    """Return a number with its standard error, to two digits of the error and at most four of the value.
+
+    A dash where the value is nan. An error below the last digit shown is rounded up to it.
+    """
     if not np.isfinite(value):
         return "–"
     if not np.isfinite(error) or error <= 0:
         return f"{value:.3g}".replace("-", "−")
-    decimals = max(0, 1 - int(np.floor(np.log10(error))))
-    return f"{value:.{decimals}f} ± {error:.{decimals}f}".replace("-", "−")
+    leading = max(abs(value), error)
+    decimals = max(0, min(1 - _exponent(error), 3 - _exponent(leading)))
+    return f"{value:.{decimals}f} ± {max(error, 10.0**-decimals):.{decimals}f}".replace("-", "−")
+
+
+def _exponent(value: float) -> int:
+    return int(np.floor(np.log10(value)))
 
 
 HEADINGS = (
@@ -208,7 +195,7 @@ def table_cells(scores: Sequence[Score], summaries: Sequence[Summary]) -> list[t
     for s in summaries:
         mark = "best" if s.best else "" if s.complete else f"{s.liquids} liquids only"
         cells = (
-            "mean of all liquids",
+            MEAN_OF_LIQUIDS,
             s.label,
             "",
             measured(s.alpha, s.alpha_se),
@@ -254,17 +241,23 @@ def markdown(scores: Sequence[Score], summaries: Sequence[Summary], rough: bool)
     return "\n".join([*lines, ""])
 
 
-def csv_text(scores: Sequence[Score]) -> str:
-    """Return the scores as CSV, one row a liquid and model, unrounded; an empty cell where nothing was measured."""
+def csv_text(scores: Sequence[Score], summaries: Sequence[Summary]) -> str:
+    """Return the scores as CSV, unrounded: one row a liquid and model, then the means over liquids (molecule_id all).
+
+    A cell is empty where nothing was measured.
+    """
     stream = io.StringIO()
     names = [field.name for field in fields(Score)]
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(names)
-    for score in scores:
-        values = (getattr(score, name) for name in names)
-        writer.writerow(["" if isinstance(v, float) and not np.isfinite(v) else _plain(v) for v in values])
+    writer = csv.DictWriter(stream, names, lineterminator="\n", extrasaction="ignore")
+    writer.writeheader()
+    for record in [*scores, *summaries]:
+        values = {"molecule_id": ALL, "liquid": MEAN_OF_LIQUIDS} if isinstance(record, Summary) else {}
+        values |= {field.name: getattr(record, field.name) for field in fields(record)}
+        writer.writerow({name: _plain(value) for name, value in values.items()})
     return stream.getvalue()
 
 
 def _plain(value: object) -> object:
+    if isinstance(value, float) and not np.isfinite(value):
+        return ""
     return str(value).lower() if isinstance(value, bool) else value

@@ -33,7 +33,7 @@ LOOKS = {
     "ibi_scaled": Look("IBI × s", "#56B4E9", "s", (0, (1, 1))),
     "ibi_dpd": Look("IBI + DPD", "#003F63", "D", (0, (4, 1, 1, 1))),
     "ibi_langevin": Look("IBI + Langevin", "#7B8FD4", "d", (0, (4, 1, 1, 1, 1, 1))),
-    "bag2024": Look("Bag 2024 network", "#E69F00", "^", (0, (3, 1, 1, 1))),
+    "bag2024": Look("Bag et al. 2024", "#E69F00", "^", (0, (3, 1, 1, 1))),
     "mobcg": Look("mobcg", "#C8102E", "*", "-"),
     "mobcg_dpd": Look("mobcg + DPD", "#7A0B3B", "P", (0, (6, 1, 1, 1, 1, 1))),
     "mobcg_langevin": Look("mobcg + Langevin", "#E377A2", "X", (0, (2, 1))),
@@ -103,9 +103,9 @@ def panels(count: int, columns: int = 4, width: float = 2.65, height: float = 2.
 def legend_above(figure: Figure, handles: Sequence, columns: int = 6) -> None:
     """Put one legend over all panels, without repeats."""
     unique = {handle.get_label(): handle for handle in handles}
-    figure.legend(
-        handles=list(unique.values()), loc="outside upper center", ncols=min(columns, len(unique)), handlelength=2.6
-    )
+    rows = -(-len(unique) // columns)
+    balanced = -(-len(unique) // rows)
+    figure.legend(handles=list(unique.values()), loc="outside upper center", ncols=balanced, handlelength=2.6)
 
 
 def blank(name: str, title: str, why: str) -> Exhibit:

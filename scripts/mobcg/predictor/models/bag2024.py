@@ -1,11 +1,11 @@
 """bag2024: the published networks (Bag, Meinel and Müller-Plathe, JCTC 2024) on our common grid, the seed to beat.
 
-As published: inputs [mass in g/mol, D in nm²/ns, g(r)], unscaled; dense 585-490-411-345 with LeakyReLU 0.05 and a linear
-output U in kcal/mol; L2 1.0791e-6 on the weights; mean squared error; Adam from 3.5293e-3 down in a straight line to
-5e-5 over 200 epochs, batches of 32 and Glorot-uniform weights (the defaults of Keras); ten networks, each trained on
-all but one of ten folds, and their mean. A second network of 499-453-411-373-338 (L2 1.4280e-6, Adam from 1.1018e-3)
-takes the U of the first and gives U inside, standardised output by output, shifted to meet the first at 0.5 nm. Source:
-the scripts deposited with the paper (github.com/saientan/database_and_ML_CG_Mobi).
+As published: inputs [mass in g/mol, D in nm²/ns, g(r)], unscaled; dense 585-490-411-345 with LeakyReLU 0.05 and a
+linear output U in kcal/mol; L2 1.0791e-6 on the weights; mean squared error; Adam from 3.5293e-3 down in a straight
+line to 5e-5 over 200 epochs; batches of 32 and Glorot-uniform weights (the defaults of Keras); ten networks, each
+trained on all but one of ten folds, and their mean. A second network of 499-453-411-373-338 (L2 1.4280e-6, Adam from
+1.1018e-3) takes the U of the first and gives U inside, standardised output by output, shifted to meet the first at
+0.5 nm. Source: the scripts deposited with the paper (github.com/saientan/database_and_ML_CG_Mobi).
 
 Adapted to our grid, and nothing else on purpose:
 
@@ -13,8 +13,8 @@ Adapted to our grid, and nothing else on purpose:
   ends at 1.5 nm; U leaves on 0.505–1.495 nm (100 bins; published 0.5–1.55 nm, 1050 of 0.001 nm) and, from the second
   network, on 0.305–0.495 nm (20 bins; published 200).
 - The folds part parent potentials, not rows: the published random folds had copies of each potential on both sides.
-- Inside contact (g < 0.005) the wall is that of `mobcg.pair`, like every potential of the release, and not the published
-  line of 1000 kcal/mol/Å below 0.3 nm, which no bead reaches.
+- Inside contact (g < 0.005) the wall is that of `mobcg.pair`, like every potential of the release, and not the
+  published line of 1000 kcal/mol/Å below 0.3 nm, which no bead reaches.
 - The raw output is jagged; it is smoothed and cut off by `mobcg.predictor.shaping` before it becomes a table. The
   published tables were run as they came.
 - With few rows, fewer folds (`folds`) and epochs (`epochs`) may be asked for.
@@ -27,6 +27,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -62,7 +63,7 @@ REPORT_EVERY_S = 5.0
 
 @dataclass(frozen=True)
 class Model:
-    """Trained networks: weights by name `<outer|inner>.<fold>.<weight|bias>.<layer>`, and the scaler of the inner one."""
+    """Trained networks: weights named `<outer|inner>.<fold>.<weight|bias>.<layer>`, and the scaler of the inner one."""
 
     settings: dict[str, Any]
     arrays: dict[str, NDArray]
@@ -153,7 +154,7 @@ def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callabl
 def _network(inputs: int, layers: list[int], outputs: int, leak: float, generator: torch.Generator) -> nn.Sequential:
     modules: list[nn.Module] = []
     widths = [inputs, *layers, outputs]
-    for here, there in zip(widths[:-1], widths[1:], strict=True):
+    for here, there in pairwise(widths):
         dense = nn.Linear(here, there)
         nn.init.xavier_uniform_(dense.weight, generator=generator)
         nn.init.zeros_(dense.bias)

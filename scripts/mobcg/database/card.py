@@ -1,0 +1,254 @@
+"""The data card of a release: README.md, with the YAML header that Hugging Face reads, all made from the tables.
+
+The prose is in card.md beside this file; no number in it is written by hand. `python -m mobcg.database.card DIR`
+prints the card of a release.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections import Counter
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from string import Template
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+import yaml
+
+from mobcg.database.descriptor import (
+    KEYWORDS,
+    LICENSE_NAME,
+    LICENSE_TITLE,
+    LICENSE_URL,
+    SUMMARY,
+    TITLE,
+    citation_of,
+    cite_as,
+    footer_of,
+)
+from mobcg.database.diff import SCORES, mean_scores
+from mobcg.database.splits import VALIDATION_FRACTION
+from mobcg.errors import InputError
+from mobcg.pair import CUTOFF_NM, R_NM
+from mobcg.schema import TABLES, Column, Table
+
+SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+NEOPENTANE = "- Neopentane boils below this temperature; its liquid here is metastable, a model liquid.\n"
+SCORES_NOTE = """\
+Each model is run in the box of the atomistic liquid and compared with it: α = D / D_AA (1 is right), structure error
+∫|g − g_AA| dr / ∫ g_AA dr (0 is right), and score = sqrt((error/0.1)² + (ln α / ln 2)²), smaller is better. Median over
+the liquids of the mean over replicas; `data/evaluation.parquet` has every run with its standard errors."""
+
+
+def card(directory: Path) -> str:
+    """Return the data card of a release directory: YAML header, then Markdown.
+
+    Raises
+    ------
+    InputError
+        A table or CITATION.cff is missing or unreadable.
+    """
+    try:
+        footer = footer_of(_path(directory, "grid"))
+        text = _card(directory, footer)
+    except (pa.ArrowInvalid, OSError, KeyError) as error:
+        raise InputError(directory, "", str(error), "a release directory", "Validate it first.") from error
+    return hugging_face_header(pq.read_metadata(_path(directory, "coarse")).num_rows) + "\n" + text
+
+
+def _card(directory: Path, footer: dict[str, str]) -> str:
+    citation = citation_of(directory / "CITATION.cff")
+    molecules = _read(directory, "molecules", "molecule_id", "temperature_k", "pressure_bar").to_pylist()
+    states = sorted({(row["temperature_k"], row["pressure_bar"]) for row in molecules})
+    template = Template(resources.files(__package__).joinpath("card.md").read_text(encoding="utf-8"))
+    return template.substitute(
+        title=TITLE,
+        summary=SUMMARY,
+        version=footer["data_version"],
+        schema_version=footer["schema_version"],
+        commit=footer["commit"],
+        contents=_contents(directory),
+        liquids=_liquids(directory),
+        scores=_scores(directory),
+        programs=_programs(directory),
+        bins=R_NM.size,
+        r_first=f"{R_NM[0]:.3f}",
+        r_last=f"{R_NM[-1]:.3f}",
+        cutoff=f"{CUTOFF_NM:g}",
+        splits=_splits(directory),
+        validation=f"{VALIDATION_FRACTION:.0%}",
+        states=", ".join(f"{temperature:g} K and {pressure:g} bar" for temperature, pressure in states),
+        neopentane=NEOPENTANE if "neopentane" in {row["molecule_id"] for row in molecules} else "",
+        licence=_licence(citation, footer["data_version"]),
+        dictionary=data_dictionary(),
+    )
+
+
+def _path(directory: Path, table: str) -> Path:
+    return directory / "data" / f"{table}.parquet"
+
+
+def _read(directory: Path, table: str, *columns: str) -> pa.Table:
+    return pq.read_table(_path(directory, table), columns=list(columns))
+
+
+def hugging_face_header(coarse_rows: int) -> str:
+    """Return the YAML header of a dataset card: licence, tags, size and one configuration for each table."""
+    header = {
+        "license": LICENSE_NAME.lower(),
+        "pretty_name": TITLE,
+        "language": ["en"],
+        "tags": ["chemistry", "physics", *KEYWORDS],
+        "size_categories": [next((name for limit, name in SIZE_CATEGORIES if coarse_rows < limit), "n>1M")],
+        "configs": [
+            {
+                "config_name": name,
+                **({"default": True} if name == "coarse" else {}),
+                "data_files": [{"split": "train", "path": f"data/{name}.parquet"}],
+            }
+            for name in TABLES
+        ],
+    }
+    return f"---\n{yaml.safe_dump(header, sort_keys=False, allow_unicode=True)}---\n"
+
+
+def data_dictionary() -> str:
+    """Return every table and column of `mobcg.schema` as Markdown."""
+    return "\n".join(map(_table_dictionary, TABLES.values())).rstrip()
+
+
+def _table_dictionary(table: Table) -> str:
+    rows = [
+        (f"`{column.name}`", _type_name(column.type), column.unit, _cell(column.symbol), _meaning(column))
+        for column in table.columns
+    ]
+    key = ", ".join(f"`{name}`" for name in table.key)
+    columns = _markdown_table(("column", "type", "unit", "symbol", "meaning"), rows)
+    return f"### {table.name}\n\n{table.description} Key: {key}.\n\n{columns}\n"
+
+
+def _type_name(kind: pa.DataType) -> str:
+    return f"list of {_type_name(kind.value_type)}" if pa.types.is_list(kind) else str(kind)
+
+
+def _meaning(column: Column) -> str:
+    notes = [f"one of {', '.join(column.allowed)}"] if column.allowed else []
+    notes += [f"refers to `{column.references}`"] if column.references else []
+    notes += ["never null"] if column.required else []
+    return "; ".join([_cell(column.description), *notes])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|")
+
+
+def _markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    lines = [f"| {' | '.join(head)} |", "|" + "---|" * len(head), *(f"| {' | '.join(row)} |" for row in rows)]
+    return "\n".join(lines)
+
+
+def _contents(directory: Path) -> str:
+    rows = []
+    for name, table in TABLES.items():
+        count = pq.read_metadata(_path(directory, name)).num_rows
+        failed = ""
+        if "status" in table.arrow_schema.names:
+            failed = str(sum(state != "ok" for state in _read(directory, name, "status")["status"].to_pylist()))
+        rows.append((f"`data/{name}.parquet`", table.description, str(count), failed))
+    return _markdown_table(("table", "one row is", "rows", "of them failed"), rows)
+
+
+def _liquids(directory: Path) -> str:
+    names = ("molecule_id", "name", "formula", "temperature_k", "pressure_bar", "role", "reference_density_kg_m3")
+    runs = _pristine_runs(directory)
+    rows = []
+    for molecule in _read(directory, "molecules", *names).to_pylist():
+        own = [run for run in runs if run["molecule_id"] == molecule["molecule_id"]]
+        reference = molecule["reference_density_kg_m3"]
+        rows.append(
+            (
+                molecule["name"],
+                molecule["formula"],
+                f"{molecule['temperature_k']:g} K, {molecule['pressure_bar']:g} bar",
+                molecule["role"],
+                str(len(own)),
+                _mean(own, "density_kg_m3", ".1f"),
+                "–" if reference is None else f"{reference:.1f}",
+                _mean(own, "diffusion_nm2_ns", ".3f"),
+            )
+        )
+    head = ("liquid", "formula", "state", "role", "runs", "density kg/m³", "reference kg/m³", "D nm²/ns")
+    return _markdown_table(head, rows)
+
+
+def _pristine_runs(directory: Path) -> list[dict[str, Any]]:
+    columns = ("molecule_id", "density_kg_m3", "density_kg_m3_se", "diffusion_nm2_ns", "diffusion_nm2_ns_se", "spec")
+    rows = _read(directory, "atomistic", *columns, "status").filter(pc.field("status") == "ok")
+    return [row for row in rows.to_pylist() if json.loads(row["spec"])["force_field"]["kind"] != "synthetic"]
+
+
+def _mean(rows: Sequence[dict[str, Any]], column: str, form: str) -> str:
+    if not rows:
+        return "–"
+    error = np.linalg.norm([row[f"{column}_se"] for row in rows]) / len(rows)
+    return f"{np.mean([row[column] for row in rows]):{form}} ± {error:{form}}"
+
+
+def _scores(directory: Path) -> str:
+    scores = mean_scores(_path(directory, "evaluation"))
+    if not scores:
+        return "No model is evaluated in this release."
+    rows = [
+        (model, str(len(found["alpha"])), *(f"{np.median(found[score]):.3f}" for score in SCORES))
+        for model, found in scores.items()
+    ]
+    return f"{SCORES_NOTE}\n\n{_markdown_table(('model', 'liquids', 'α', 'structure error', 'score'), rows)}"
+
+
+def _programs(directory: Path) -> str:
+    found: dict[str, set[str]] = {}
+    for table in ("atomistic", "potentials", "coarse", "evaluation"):
+        for text in pc.unique(_read(directory, table, "versions")["versions"]).to_pylist():
+            for program, version in json.loads(text).items():
+                found.setdefault(program, set()).add(str(version))
+    return "\n".join(f"- {name}: {', '.join(sorted(versions))}" for name, versions in sorted(found.items()))
+
+
+def _splits(directory: Path) -> str:
+    rows = _read(directory, "splits", "fold", "split")
+    counts = Counter(zip(rows["fold"].to_pylist(), rows["split"].to_pylist(), strict=True))
+    kinds = ("train", "validation", "test")
+    folds = sorted({fold for fold, _ in counts})
+    return _markdown_table(("fold", *kinds), [(fold, *(str(counts[fold, kind]) for kind in kinds)) for fold in folds])
+
+
+def _licence(citation: dict[str, Any], version: str) -> str:
+    where = f"through the issues of {citation['repository']}" if citation["repository"] else "through the repository"
+    return (
+        f"{LICENSE_TITLE} ([{LICENSE_NAME}]({LICENSE_URL}), see LICENSE-DATA).\n"
+        f"Cite: {cite_as(version, citation['authors'])}\nQuestions and errors: {where}."
+    )
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Command line; prints the card."""
+    parser = argparse.ArgumentParser(prog="python -m mobcg.database.card", description=__doc__.splitlines()[0])
+    parser.add_argument("release", type=Path, help="release directory")
+    options = parser.parse_args(arguments)
+    try:
+        print(card(options.release), end="")
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

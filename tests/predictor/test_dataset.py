@@ -1,0 +1,60 @@
+import dataclasses
+
+import numpy as np
+import pytest
+from conftest import write_tables
+
+from mobcg.errors import InputError
+from mobcg.predictor.dataset import data_hash, merge_masses, read_liquids
+
+
+def test_reads_finished_nose_hoover_rows_only(liquids, tmp_path):
+    found, split = read_liquids(write_tables(tmp_path, liquids, "benzene"), "benzene")
+    assert found.run_id.tolist() == liquids.run_id.tolist()
+    np.testing.assert_array_equal(found.potential_kj_mol, liquids.potential_kj_mol)
+    assert {name: int(np.sum(split == name)) for name in ("train", "validation", "test")} == {
+        "train": 9,
+        "validation": 3,
+        "test": 6,
+    }
+    assert set(found.parent_molecule_id[split != "test"]) == {"mesitylene", "neopentane"}
+
+
+def test_a_held_out_molecule_in_train_is_refused(liquids, tmp_path):
+    row = liquids.run_id[liquids.parent_molecule_id == "benzene"][0]
+    with pytest.raises(InputError, match="benzene outside test"):
+        read_liquids(write_tables(tmp_path, liquids, "benzene", {row: "train"}), "benzene")
+
+
+def test_a_parent_potential_on_two_sides_is_refused(liquids, tmp_path):
+    row = liquids.run_id[liquids.parent_potential_id == "mesitylene-0"][0]
+    with pytest.raises(InputError, match="not both"):
+        read_liquids(write_tables(tmp_path, liquids, "benzene", {row: "validation"}), "benzene")
+
+
+def test_an_unknown_fold_names_the_known_ones(liquids, tmp_path):
+    with pytest.raises(InputError, match="allowed: benzene"):
+        read_liquids(write_tables(tmp_path, liquids, "benzene"), "toluene")
+
+
+def test_a_missing_table_is_named(tmp_path):
+    with pytest.raises(InputError, match="no data/grid.parquet"):
+        read_liquids(tmp_path, "benzene")
+
+
+def test_merge_masses_averages_the_repeats(liquids):
+    noisy = dataclasses.replace(liquids, rdf=liquids.rdf + np.arange(len(liquids))[:, None])
+    merged = merge_masses(noisy)
+    assert len(merged) == 6
+    np.testing.assert_allclose(merged.rdf[0], liquids.rdf[0] + 1.0)  # rows 0, 1 and 2
+    assert noisy.rdf[0, -1] == liquids.rdf[0, -1]
+
+
+def test_data_hash_sees_training_data_and_no_test_row(liquids):
+    split = np.where(liquids.parent_molecule_id == "benzene", "test", "train")
+    reference = data_hash(liquids, split)
+    changed = liquids.rdf.copy()
+    changed[0] += 0.1
+    assert data_hash(dataclasses.replace(liquids, rdf=changed), split) == reference
+    changed[-1] += 0.1
+    assert data_hash(dataclasses.replace(liquids, rdf=changed), split) != reference

@@ -1,0 +1,37 @@
+import numpy as np
+import pytest
+
+from mobcg.pair import R_NM
+from mobcg.predictor.reduced import X, from_reduced, reduced_diffusion, to_reduced
+
+
+@pytest.mark.parametrize("scale", [0.7, 1.9])
+def test_scaling_lengths_leaves_the_reduced_curve_alone(scale):
+    curve = 1 + np.sin(9 * R_NM) * np.exp(-R_NM)
+    original = to_reduced(R_NM, curve, 5.0, outside=1.0)
+    scaled = to_reduced(scale * R_NM, curve, 5.0 / scale**3, outside=1.0)
+    np.testing.assert_allclose(scaled, original, rtol=1e-12, atol=1e-12)
+
+
+def test_reduced_and_back_is_the_same_curve():
+    curve = np.cos(7 * R_NM) * np.exp(-R_NM)
+    density = 4.0
+    inside = R_NM * density ** (1 / 3) < X[-1]
+    back = from_reduced(R_NM, to_reduced(R_NM, curve, density, outside=0.0), density)
+    np.testing.assert_allclose(back[inside], curve[inside], atol=2e-4)
+    assert np.all(back[~inside] == 0)
+
+
+def test_beyond_the_reach_of_a_dilute_liquid_stands_the_limit():
+    reduced = to_reduced(R_NM, np.full(150, 0.3), 1.0, outside=1.0)
+    assert np.all(reduced[X > 1.5] == 1.0)
+    np.testing.assert_allclose(reduced[X < 1.4], 0.3)
+
+
+def test_reduced_diffusion_follows_mass_temperature_and_length():
+    reference = reduced_diffusion(5.0, 100.0, 300.0, 5.0)
+    assert reduced_diffusion(5.0 / 2, 400.0, 300.0, 5.0) == pytest.approx(reference)
+    assert reduced_diffusion(5.0 * 2, 100.0, 1200.0, 5.0) == pytest.approx(reference)
+    assert reduced_diffusion(5.0 * 2, 100.0, 300.0, 5.0 / 8) == pytest.approx(reference)
+    # D sqrt(m/kT) ρ^(1/3) by hand: 5e-3 nm²/ps, sqrt(100/2.49434) ps/nm, 5^(1/3)/nm
+    assert reference == pytest.approx(5e-3 * np.sqrt(100 / 2.494339) * 5 ** (1 / 3), rel=1e-6)

@@ -1,0 +1,38 @@
+import numpy as np
+import pytest
+from conftest import TEMPERATURE_K, well
+
+from mobcg.pair import R_NM, core_index, force
+from mobcg.predictor.shaping import shape, smooth
+from mobcg.units import thermal_energy_kj_mol
+
+POTENTIAL = well(0.6, 0.48)
+RDF = np.exp(-POTENTIAL / thermal_energy_kj_mol(TEMPERATURE_K))
+
+
+def test_a_smooth_potential_stays_as_it_is():
+    first = core_index(RDF)
+    # The spline may round the wall; a tenth of kT at contact and a hundredth beyond it are not felt.
+    deviation = np.abs(smooth(POTENTIAL, RDF, first) - POTENTIAL)[first:] / thermal_energy_kj_mol(TEMPERATURE_K)
+    assert deviation.max() < 0.1
+    assert deviation[10:].max() < 0.01
+
+
+def test_noise_is_taken_out():
+    noisy = POTENTIAL + 0.1 * np.random.default_rng(1).standard_normal(R_NM.size)
+    beyond = slice(core_index(RDF) + 5, 140)
+    rough = np.std(np.diff(force(noisy) - force(POTENTIAL))[beyond])
+    shaped = np.std(np.diff(force(shape(noisy, RDF)) - force(POTENTIAL))[beyond])
+    assert shaped < 0.1 * rough
+
+
+def test_a_prediction_without_a_wall_at_contact_gets_one():
+    hollow = np.where(R_NM < 0.52, -5 + 20 * R_NM, POTENTIAL)
+    shaped = shape(hollow, RDF)
+    assert np.all(np.diff(shaped[:45]) < 0)
+    assert shaped[0] > 20
+
+
+def test_no_wall_anywhere_is_an_error():
+    with pytest.raises(ValueError, match="no repulsive wall"):
+        shape(R_NM * 3.0, RDF)

@@ -1,0 +1,102 @@
+"""The whole chain with the real programs: molecule files to a scored release; killed on the way and gone on with."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+from mobcg.__main__ import main
+from tests.workflow.conftest import REPOSITORY, copy_workflow, environment, snakemake, snakemake_command
+
+PROGRAMS = ("gmx", "csg_inverse", "lmp")
+MISSING = [program for program in PROGRAMS if shutil.which(program) is None]
+pytestmark = [
+    pytest.mark.workflow,
+    pytest.mark.skipif(bool(MISSING), reason=f"not on PATH: {', '.join(MISSING)}; `make setup` installs them"),
+]
+WORDS = (
+    "--profile", "profiles/workstation", "--cores", "2",
+    "--config", f"scale={REPOSITORY / 'tests/workflow/smallest.yaml'}",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A finished run; it was killed with SIGKILL in its first atomistic runs and started again."""
+    directory = copy_workflow(tmp_path_factory.mktemp("end-to-end") / "workflow")
+    first = subprocess.Popen(snakemake_command(*WORDS), cwd=directory, env=environment(), start_new_session=True)
+    deadline = time.monotonic() + 120
+    while not list(directory.glob("results/work/atomistic/*/*npt*")) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    os.killpg(first.pid, signal.SIGKILL)
+    first.wait()
+    assert not list(directory.glob("results/atomistic/*.parquet")), "nothing can be finished yet"
+    assert snakemake(directory, *WORDS, "--unlock").returncode == 0
+    done = snakemake(directory, *WORDS, timeout_s=2400)
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-8000:]
+    yield directory
+    shutil.rmtree(directory, ignore_errors=True)
+
+
+@pytest.fixture(scope="module")
+def release(finished: Path) -> Path:
+    return finished / "releases" / (finished / "results/smallest/release.txt").read_text().strip()
+
+
+def rows(release: Path, table: str) -> list[dict]:
+    return pq.read_table(release / "data" / f"{table}.parquet").to_pylist()
+
+
+def test_the_release_passes_its_own_validation(release: Path) -> None:
+    assert main(["release", "validate", str(release)]) == 0
+
+
+def test_every_planned_run_is_a_record_that_did_not_fail(release: Path) -> None:
+    for table, count in (("atomistic", 3), ("coarse", 15), ("evaluation", 2 * 6 * 2)):
+        found = rows(release, table)
+        assert len(found) == count, table
+        assert [row["reason"] for row in found if row["status"] == "failed"] == [], table
+    origins = [row["origin"] for row in rows(release, "potentials")]
+    assert origins.count("ibi") == 3
+
+
+def test_atomistic_liquids_are_liquids(release: Path) -> None:
+    reference = {row["molecule_id"]: row["reference_density_kg_m3"] for row in rows(release, "molecules")}
+    for row in rows(release, "atomistic"):
+        assert row["diffusion_nm2_ns"] > 3 * row["diffusion_nm2_ns_se"] > 0
+        assert 1.3 < max(row["rdf"]) < 3.5
+        if row["spec"].find('"pristine"') > 0:
+            assert row["density_kg_m3"] == pytest.approx(reference[row["molecule_id"]], rel=0.06)
+
+
+def test_inverted_potentials_keep_the_structure_and_lose_the_mobility(release: Path) -> None:
+    ibi = [row for row in rows(release, "evaluation") if row["model"] == "ibi"]
+    for row in ibi:
+        assert row["rdf_error"] < 0.09
+        assert row["alpha"] > 1
+
+
+def test_friction_brings_the_mobility_back(release: Path) -> None:
+    for row in rows(release, "evaluation"):
+        if row["model"] in ("ibi_dpd", "ibi_langevin"):
+            assert row["alpha"] == pytest.approx(1, abs=0.5)
+            assert row["friction_1_ps"] > 0
+
+
+def test_the_report_shows_it(finished: Path) -> None:
+    page = (finished / "results/smallest/report/report.html").read_text()
+    assert "benzene" in page
+    assert "rough" in page
+
+
+def test_a_second_start_does_nothing(finished: Path) -> None:
+    done = snakemake(finished, *WORDS, "-n")
+    assert "Nothing to be done" in done.stdout + done.stderr
