@@ -36,7 +36,7 @@ rule reuse_record:
     params:
         base=BASE,
     shell:
-        "python -m mobcg.database.reuse {params.base:q} --room {wildcards.room} --id {wildcards.record_id}"
+        "python -m mobcg.database.reuse {params.base} --room {wildcards.room} --id {wildcards.record_id}"
         " --out {output} 2>&1 | tee {log}"
 
 
@@ -91,4 +91,4 @@ rule write_release:
         models=lambda wildcards, input: str(Path(input.models[0]).parent),
     shell:
         "python -m mobcg.database.build --inputs {input.records} --version {params.version} {params.base}"
-        " --models {params.models:q} --releases {params.releases:q} --published {output.pointer} 2>&1 | tee {log}"
+        " --models {params.models:q} --releases {params.releases} --published {output.pointer} 2>&1 | tee {log}"

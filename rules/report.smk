@@ -1,15 +1,26 @@
 # report: the release -> figures, scoreboard and one page that shows them.
 # in   the release that {scale}/release.txt names
-# out  {scale}/report/
+# out  {scale}/report/report.html, scoreboard.md, scoreboard.csv, figures/*.png
 # why  people would rather look than read
 
+FIGURES = "scoreboard plane rdf msd potentials convergence mass_law density diffusion overview".split()
 
-# Every figure, the scoreboard, and report.html with all of them in it.
+
+# Every figure, the scoreboard, and one page with all of them in it; `snakemake --report` takes them up too.
 rule make_report:
     input:
         rules.write_release.output.pointer,
     output:
-        directory(f"{SCALE}/report"),
+        page=report(f"{SCALE}/report/report.html", category="Report"),
+        scoreboard=multiext(f"{SCALE}/report/scoreboard", ".md", ".csv"),
+        figures=[
+            report(
+                f"{SCALE}/report/figures/{name}.png",
+                caption=f"../scripts/mobcg/report/captions/{name}.rst",
+                category="Figures",
+            )
+            for name in FIGURES
+        ],
     log:
         f"{RESULTS}/logs/make_report/{PLAN.scale.name}.log",
     benchmark:
@@ -19,8 +30,9 @@ rule make_report:
     resources:
         mem_mb=4000,
     params:
+        directory=lambda wildcards, output: str(Path(output.page).parent),
         releases=PLAN.config.releases_dir,
         rough="--rough" if PLAN.scale.rough else "",
     shell:
-        "python -m mobcg.report.make --release {params.releases:q}/$(cat {input}) --out {output} {params.rough}"
-        " 2>&1 | tee {log}"
+        "python -m mobcg.report.make --release {params.releases}/$(cat {input}) --out {params.directory}"
+        " {params.rough} 2>&1 | tee {log}"

@@ -2,6 +2,7 @@ import fcntl
 import json
 import math
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -138,6 +139,16 @@ def test_atomic_path_keeps_the_old_file_when_the_block_fails(tmp_path: Path) -> 
     assert list(tmp_path.iterdir()) == [path]
 
 
+def test_a_reader_of_the_old_file_never_sees_the_new_one(tmp_path: Path) -> None:
+    path = tmp_path / "a.txt"
+    path.write_text("old and long")
+    with path.open() as reader:
+        with records.atomic_path(path) as temporary:
+            temporary.write_text("new")
+        assert reader.read() == "old and long"
+    assert path.read_text() == "new"
+
+
 def test_atomic_path_gives_the_usual_permissions(tmp_path: Path) -> None:
     before = os.umask(0o027)
     try:
@@ -171,10 +182,8 @@ def test_a_second_process_waits_for_the_lock_and_says_so(tmp_path: Path) -> None
     message = second.stderr.readline()
     assert f"in use by process {first.pid} on " in message
     assert "waiting" in message
-    os.set_blocking(second.stdout.fileno(), False)
-    assert not second.stdout.read()
+    assert select.select([second.stdout], [], [], 0.1)[0] == []
     first.communicate("")
-    os.set_blocking(second.stdout.fileno(), True)
     assert second.stdout.readline() == "in\n"
     assert str(second.pid) in (tmp_path / "work" / ".lock").read_text()
     second.communicate("")

@@ -19,6 +19,8 @@ from mobcg.schema import MODELS
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=64)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+# Paths reach shell commands and file names: no blanks, quotes or other signs that mean something to a shell.
+PlainPath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./][A-Za-z0-9_./-]*$", max_length=400)]
 PositiveInt = Annotated[int, Field(ge=1)]
 
 
@@ -163,7 +165,7 @@ class Scale(Section):
 
     name: Identifier
     rough: bool = Field(False, description="the report says that the numbers are rough")
-    molecules: Literal["all"] | list[Identifier] = Field(
+    molecules: Literal["all"] | Annotated[list[Identifier], Field(min_length=1)] = Field(
         "all", description="liquids to simulate; molecules of the role extension always join"
     )
     atomistic: Atomistic = Atomistic()
@@ -179,10 +181,10 @@ class Config(Section):
 
     scale: str = Field("demo", description="name of a file in config/scale, or the path of one", min_length=1)
     version: str = Field(description="calendar version of the release to make", pattern=r"^\d{4}\.(1[0-2]|[1-9])\.\d+$")
-    base_release: str | None = Field(None, description="directory of the release whose records are reused")
-    molecules_dir: str = "config/molecules"
-    results_dir: str = "results"
-    releases_dir: str = "releases"
+    base_release: PlainPath | None = Field(None, description="directory of the release whose records are reused")
+    molecules_dir: PlainPath = "config/molecules"
+    results_dir: PlainPath = "results"
+    releases_dir: PlainPath = "releases"
 
 
 def _read_yaml(path: Path) -> Any:
@@ -259,11 +261,17 @@ def load_scale(path: Path, molecules: Mapping[str, Molecule]) -> Scale:
         known = ", ".join(sorted(other.stem for other in path.parent.glob("*.yaml"))) or "none"
         raise InputError(path, "scale", path.stem, f"one of {known}", "Choose one with SCALE=name.")
     scale = validate(Scale, _read_yaml(path), path)
+    if scale.name != path.stem:
+        raise InputError(path, "name", scale.name, f"the file's name, {path.stem}", "Rename the one or the other.")
     named = [] if scale.molecules == "all" else scale.molecules
     for key, ids in (("molecules", named), ("synthetic.draws", scale.synthetic.draws)):
         for molecule_id in ids:
             if molecule_id not in molecules:
                 raise InputError(path, key, molecule_id, f"one of {', '.join(molecules)}", "Add its file first.")
+    for molecule_id in scale.synthetic.draws:
+        if molecules[molecule_id].topology is not None:
+            advice = "Only OPLS-AA parameters can be drawn at random."
+            raise InputError(path, "synthetic.draws", molecule_id, "molecules without a topology of their own", advice)
     return scale
 
 

@@ -76,7 +76,7 @@ def write_record(path: Path, table: str, row: Mapping[str, Any]) -> None:
     KeyError
         `row` holds a column that the table does not have.
     ValueError
-        A column that may not be null is missing.
+        A column that may not be null is missing, or a fraction stands where a whole number belongs.
     """
     write_rows(path, table, [row])
 
@@ -99,6 +99,9 @@ def to_arrow(table: str, rows: list[Mapping[str, Any]]) -> pa.Table:
     for field, values in zip(schema, columns, strict=True):
         if not field.nullable and any(value is None for value in values):
             raise ValueError(f"table {table}: column {field.name} may not be null")
+        # pyarrow would cut 1.5 to 1 and say nothing.
+        if pa.types.is_integer(field.type) and any(value is not None and value != int(value) for value in values):
+            raise ValueError(f"table {table}: column {field.name} holds whole numbers")
     arrays = [pa.array(values, type=field.type) for field, values in zip(schema, columns, strict=True)]
     return pa.Table.from_arrays(arrays, schema=schema)
 

@@ -7,16 +7,20 @@ function of the potential that obeys the mass law exactly, and the MSD is c + 6 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from mobcg.atomistic.force_field import force_field_id
+from mobcg.database import descriptor, manifest
 from mobcg.database.build import build_release
 from mobcg.pair import R_NM, force, potential_of_mean_force
 from mobcg.plan import (
@@ -30,6 +34,7 @@ from mobcg.plan import (
     seed,
 )
 from mobcg.records import write_record, write_rows
+from mobcg.schema import TABLES
 from mobcg.units import mass_density_kg_m3, number_density_nm3
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -242,13 +247,29 @@ class Chain:
         return path
 
 
-def make_plan(directory: Path, molecules: tuple[str, ...] = MOLECULES, **scale: Any) -> Plan:
-    """Return the plan of the small test scale for some of the molecules of config/molecules."""
-    path = directory / "test.yaml"
-    directory.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump({**SCALE, "molecules": list(molecules), **scale}))
-    config = {"scale": str(path), "version": "2026.11.0", "molecules_dir": str(ROOT / "config" / "molecules")}
-    return load_plan(config)
+HEPTANE = """\
+id: n-heptane
+name: heptane
+smiles: CCCCCCC
+inchikey: IMNFDUFMRHMDMM-UHFFFAOYSA-N
+reference_density_kg_m3: 679.6
+reference_density_source: reference equation of state
+"""
+
+
+def make_plan(directory: Path, molecules: tuple[str, ...] = MOLECULES, base_release: Path | None = None) -> Plan:
+    """Return the plan of the small test scale for some molecules; n-heptane is one that a contributor adds."""
+    molecules_dir = directory / "molecules"
+    molecules_dir.mkdir(parents=True, exist_ok=True)
+    for name in molecules:
+        source = ROOT / "config" / "molecules" / f"{name}.yaml"
+        text = HEPTANE if name == "n-heptane" else source.read_text(encoding="utf-8")
+        (molecules_dir / f"{name}.yaml").write_text(text, encoding="utf-8")
+    draws = {name: count for name, count in SCALE["synthetic"]["draws"].items() if name in molecules}
+    scale = directory / "test.yaml"
+    scale.write_text(yaml.safe_dump({**SCALE, "molecules": list(molecules), "synthetic": {"draws": draws}}))
+    config = {"scale": str(scale), "version": "2026.11.0", "molecules_dir": str(molecules_dir)}
+    return load_plan(config | {"base_release": str(base_release) if base_release else None})
 
 
 @dataclass
@@ -306,3 +327,39 @@ def release(tmp_path_factory, inputs, repository, models_dir) -> Path:
         repository=repository,
         commit=COMMIT,
     )
+
+
+class Editable:
+    """A copy of the release that a test spoils; `sign` makes checksums and descriptors fit again, as a forger would."""
+
+    def __init__(self, release: Path, directory: Path) -> None:
+        self.path = shutil.copytree(release, directory / release.name)
+
+    def table(self, name: str) -> Path:
+        return self.path / "data" / f"{name}.parquet"
+
+    def rows(self, name: str) -> list[dict[str, Any]]:
+        return pq.read_table(self.table(name)).to_pylist()
+
+    def write(self, name: str, rows: list[dict[str, Any]], schema: pa.Schema | None = None) -> None:
+        """Write rows as they are, with the footer that the file had; columns may be null where they must not."""
+        schema = schema or pq.read_schema(self.table(name))
+        nullable = pa.schema([field.with_nullable(True) for field in schema], metadata=schema.metadata)
+        pq.write_table(pa.Table.from_pylist(rows, schema=nullable), self.table(name), compression="zstd")
+
+    def change(self, name: str, row: int, /, **columns: Any) -> str:
+        """Change one row of a table, sign, and return its key as findings name it."""
+        rows = self.rows(name)
+        rows[row] |= columns
+        self.write(name, rows)
+        self.sign()
+        return "/".join(str(rows[row][key]) for key in TABLES[name].key)
+
+    def sign(self) -> None:
+        descriptor.write_descriptors(self.path)
+        (self.path / manifest.CHECKSUMS).write_text(manifest.checksums_text(self.path))
+
+
+@pytest.fixture
+def editable(release, tmp_path) -> Editable:
+    return Editable(release, tmp_path)

@@ -2,10 +2,10 @@ import dataclasses
 
 import numpy as np
 import pytest
-from conftest import write_tables
 
 from mobcg.errors import InputError
 from mobcg.predictor.dataset import data_hash, merge_masses, read_liquids
+from tests.predictor.cases import write_tables
 
 
 def test_reads_finished_nose_hoover_rows_only(liquids, tmp_path):
@@ -38,7 +38,7 @@ def test_an_unknown_fold_names_the_known_ones(liquids, tmp_path):
 
 
 def test_a_missing_table_is_named(tmp_path):
-    with pytest.raises(InputError, match="no data/grid.parquet"):
+    with pytest.raises(InputError, match=r"no data/grid\.parquet"):
         read_liquids(tmp_path, "benzene")
 
 

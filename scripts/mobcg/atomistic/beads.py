@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,29 @@ from MDAnalysis.coordinates.TRR import TRRReader
 from numpy.typing import ArrayLike, NDArray
 
 from mobcg.errors import SimulationError
+from mobcg.units import BOLTZMANN_KJ_MOL_K
+
+
+@dataclass(frozen=True)
+class Beads:
+    """A trajectory seen through the centres of mass of its molecules.
+
+    Attributes
+    ----------
+    time_ps
+        (frames,).
+    positions_nm
+        (frames, molecules, 3), unwrapped in time.
+    forces_kj_mol_nm
+        (frames, molecules, 3), net force on each molecule.
+    temperature_k
+        (frames,), kinetic temperature of the centres of mass.
+    """
+
+    time_ps: NDArray[np.float64]
+    positions_nm: NDArray[np.float64]
+    forces_kj_mol_nm: NDArray[np.float32]
+    temperature_k: NDArray[np.float64]
 
 
 def whole_molecules(positions_nm: NDArray, box_length_nm: float) -> NDArray[np.float64]:
@@ -52,31 +76,39 @@ def scale_molecules(positions_nm: NDArray, masses_g_mol: ArrayLike, factor: floa
     return positions_nm + (factor - 1) * centres[:, None]
 
 
-def read_beads(
-    trr: Path, masses_g_mol: ArrayLike, box_length_nm: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float32]]:
-    """Read a trajectory of identical molecules as beads.
+def kinetic_temperature_k(velocities_nm_ps: NDArray, mass_g_mol: float) -> float:
+    """Return m Σ v² / (3 (N − 1) k) of N beads, (beads, 3), whose common drift is removed."""
+    drifting = velocities_nm_ps - velocities_nm_ps.mean(axis=0)
+    degrees_of_freedom = 3 * (len(velocities_nm_ps) - 1)
+    return float(mass_g_mol * np.sum(drifting**2) / (degrees_of_freedom * BOLTZMANN_KJ_MOL_K))
+
+
+def read_beads(trr: Path, masses_g_mol: ArrayLike, box_length_nm: float) -> Beads:
+    """Read a GROMACS trajectory of identical molecules, positions, velocities and forces in every frame.
 
     Parameters
     ----------
     trr
-        GROMACS trajectory with positions and forces in every frame.
+        The trajectory.
     masses_g_mol
         (atoms of one molecule,).
     box_length_nm
         Edge of the cubic box.
-
-    Returns
-    -------
-    time_ps, positions_nm, forces_kj_mol_nm
-        (frames,), (frames, molecules, 3) unwrapped in time, (frames, molecules, 3).
     """
     masses = np.asarray(masses_g_mol, np.float64)
-    times, centres, forces = [], [], []
+    times, centres, forces, temperatures = [], [], [], []
     with TRRReader(str(trr), convert_units=False, refresh_offsets=True) as reader:
         for frame in reader:
-            atoms = frame.positions.reshape(-1, masses.size, 3)
-            centres.append(centres_of_mass(whole_molecules(atoms, box_length_nm), masses))
-            forces.append(frame.forces.reshape(-1, masses.size, 3).sum(axis=1, dtype=np.float64))
+            positions, velocities, on_atoms = (
+                values.reshape(-1, masses.size, 3) for values in (frame.positions, frame.velocities, frame.forces)
+            )
+            centres.append(centres_of_mass(whole_molecules(positions, box_length_nm), masses))
+            temperatures.append(kinetic_temperature_k(centres_of_mass(velocities, masses), masses.sum()))
+            forces.append(on_atoms.sum(axis=1, dtype=np.float64))
             times.append(frame.time)
-    return np.array(times), unwrap_in_time(np.array(centres), box_length_nm), np.array(forces, np.float32)
+    return Beads(
+        np.array(times),
+        unwrap_in_time(np.array(centres), box_length_nm),
+        np.array(forces, np.float32),
+        np.array(temperatures),
+    )

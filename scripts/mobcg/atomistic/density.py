@@ -8,8 +8,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import stats
 
-# A block is cut into parts of 8 to 15 ps, several times the time over which the volume fluctuates.
-PARTS_PER_BLOCK = 4
+# A block is cut into pieces of 5 to 15 ps, several times the time over which the volume fluctuates.
+PIECES_PER_BLOCK = 4
 # D of a molecular liquid changes by 5 to 10 % for 1 % of density; this keeps the error from the density below 3 %.
 RELATIVE_ERROR_MAX = 0.003
 DRIFT_SIGNIFICANCE = 0.05
@@ -27,13 +27,18 @@ class SettledDensity:
     settled: bool
     first_block: int
 
+    @property
+    def precise(self) -> bool:
+        """Whether the standard error is small enough to stop (`RELATIVE_ERROR_MAX`)."""
+        return self.se_kg_m3 <= RELATIVE_ERROR_MAX * self.mean_kg_m3
+
 
 def judge_density(density_kg_m3: ArrayLike) -> SettledDensity:
     """Find the longest final part of an NPT run without a drift of the density.
 
     The first block never counts: it holds the relaxation after the squeeze. A part of two or more blocks has settled
-    when the slope of a straight line through its parts differs from 0 by less than chance would have it
-    (`DRIFT_SIGNIFICANCE`) and the standard error of its mean is below `RELATIVE_ERROR_MAX` of the mean.
+    when the slope of a straight line through its pieces differs from 0 by no more than chance would have it
+    (`DRIFT_SIGNIFICANCE`).
 
     Parameters
     ----------
@@ -53,8 +58,7 @@ def judge_density(density_kg_m3: ArrayLike) -> SettledDensity:
 
 def _part(blocks: np.ndarray, first_block: int, judged: bool = True) -> SettledDensity:
     samples = blocks[first_block:]
-    parts = [part.mean() for block in samples for part in np.array_split(block, PARTS_PER_BLOCK)]
-    mean, error = float(samples.mean()), float(np.std(parts, ddof=1) / len(parts) ** 0.5)
-    drift_by_chance = stats.linregress(np.arange(len(parts)), parts).pvalue
-    quiet = bool(drift_by_chance > DRIFT_SIGNIFICANCE and error <= RELATIVE_ERROR_MAX * mean)
-    return SettledDensity(mean, error, judged and quiet, first_block)
+    pieces = [piece.mean() for block in samples for piece in np.array_split(block, PIECES_PER_BLOCK)]
+    error = float(np.std(pieces, ddof=1) / len(pieces) ** 0.5)
+    drifts_by_chance = stats.linregress(np.arange(len(pieces)), pieces).pvalue > DRIFT_SIGNIFICANCE
+    return SettledDensity(float(samples.mean()), error, bool(judged and drifts_by_chance), first_block)

@@ -73,8 +73,8 @@ def force_field_id(spec: Spec) -> str:
     return run_id({"kind": "force_field", "smiles": spec["molecule"]["smiles"], "force_field": spec["force_field"]})
 
 
-def molecule_files(spec: Spec, where: str = "spec") -> MoleculeFiles:
-    """Return the topology and coordinates that an atomistic spec asks for.
+def molecule_files(spec: Spec, where: str = "spec", directory: Path = Path()) -> MoleculeFiles:
+    """Return the topology and coordinates that an atomistic spec asks for; own files lie below `directory`.
 
     Raises
     ------
@@ -83,7 +83,7 @@ def molecule_files(spec: Spec, where: str = "spec") -> MoleculeFiles:
     """
     smiles, force_field = spec["molecule"]["smiles"], spec["force_field"]
     if force_field["kind"] == "file":
-        return read_own_files(force_field, smiles, where)
+        return read_own_files(force_field, smiles, where, directory)
     topology = resolve(smiles, force_field, where)
     positions_nm = embed(smiles, where)
     box_nm = float(np.ptp(positions_nm, axis=0).max()) + 1.0
@@ -260,8 +260,8 @@ def force_field_rows(spec: Spec) -> list[dict[str, Any]]:
     ]
 
 
-def read_own_files(force_field: Mapping[str, Any], smiles: str, where: str) -> MoleculeFiles:
-    """Read a user's own topology (.itp) and coordinates (.gro) of one molecule.
+def read_own_files(force_field: Mapping[str, Any], smiles: str, where: str, directory: Path = Path()) -> MoleculeFiles:
+    """Read a user's own topology (.itp) and coordinates (.gro) of one molecule; paths start at `directory`.
 
     The .itp is used as it is: one [ moleculetype ] with charges and masses in [ atoms ]. With [ atomtypes ] of its own
     it also needs [ defaults ], because the combination rule belongs to the types; with neither, its types are those of
@@ -274,9 +274,9 @@ def read_own_files(force_field: Mapping[str, Any], smiles: str, where: str) -> M
         A file is missing or is not the one whose SHA-256 was given, a section is missing, the file includes another,
         charge is not 0, or atoms and molar mass do not fit the SMILES or the coordinates.
     """
-    itp = _read_checked(force_field, "itp", where)
-    gro = _read_checked(force_field, "gro", where)
-    path = Path(force_field["itp"])
+    itp = _read_checked(force_field, "itp", where, directory)
+    gro = _read_checked(force_field, "gro", where, directory)
+    path = directory / force_field["itp"]
     if any(line.lstrip().startswith("#include") for line in itp.splitlines()):
         raise InputError(path, "#include", path.name, "one self-contained file", "Paste the included text in.")
     own_types, defaults = (bool(list(read_section(itp, name))) for name in ("atomtypes", "defaults"))
@@ -292,7 +292,7 @@ def read_own_files(force_field: Mapping[str, Any], smiles: str, where: str) -> M
     if len(names) != 1:
         raise InputError(path, "[ moleculetype ]", names, "one molecule")
     masses = _own_masses(path, itp)
-    _check_same_molecule(path, masses, gro, force_field["gro"], smiles, where)
+    _check_same_molecule(path, masses, gro, directory / force_field["gro"], smiles, where)
     includes = () if defaults else ("oplsaa.ff/forcefield.itp",)
     return MoleculeFiles(itp, gro, names[0], masses, own_time_step_fs(itp), includes)
 
@@ -307,8 +307,8 @@ def _own_masses(path: Path, itp: str) -> np.ndarray:
     return np.array([float(words[7]) for words in atoms])
 
 
-def _read_checked(force_field: Mapping[str, Any], key: str, where: str) -> str:
-    path = Path(force_field[key])
+def _read_checked(force_field: Mapping[str, Any], key: str, where: str, directory: Path) -> str:
+    path = directory / force_field[key]
     if not path.is_file():
         raise InputError(where, f"force_field.{key}", str(path), "a file that exists")
     data = path.read_bytes()
@@ -324,7 +324,7 @@ def _read_checked(force_field: Mapping[str, Any], key: str, where: str) -> str:
     return data.decode()
 
 
-def _check_same_molecule(path: Path, masses: np.ndarray, gro: str, gro_path: str, smiles: str, where: str) -> None:
+def _check_same_molecule(path: Path, masses: np.ndarray, gro: str, gro_path: Path, smiles: str, where: str) -> None:
     count = "".join(gro.splitlines()[1:2]).strip()
     if count != str(len(masses)):
         raise InputError(gro_path, "line 2, number of atoms", count, f"{len(masses)}, one molecule as in {path}")

@@ -44,7 +44,7 @@ TYPING: Sequence[tuple[str, str]] = (
     ("[#1]-c", "opls_146"),
 )
 TYPED_HERE = "alkanes, cycloalkanes with rings of 5 or more atoms, benzene and alkylbenzenes"
-OWN_FILES = "give your own topology instead (force_field: kind: file)."
+OWN_FILES = "give your own topology instead (topology: itp and gro)."
 AROMATIC_IMPROPER = "improper_Z_CA_X_Y"
 EMBEDDING_SEED = 20240229
 EXCLUDED_BONDS = 3
@@ -285,11 +285,7 @@ def oplsaa_directory() -> Path:
     InputError
         There is none.
     """
-    candidates = [Path(os.environ["GMXDATA"]) / "top"] if "GMXDATA" in os.environ else []
-    if gmx := shutil.which("gmx"):
-        printed = subprocess.run([gmx, "--version"], capture_output=True, text=True, check=False)
-        if prefix := re.search(r"Data prefix:\s+(.+)", printed.stdout + printed.stderr):
-            candidates.append(Path(prefix.group(1).strip()) / "share" / "gromacs" / "top")
+    candidates = _data_directories(os.environ.get("GMXDATA"), shutil.which("gmx"))
     for directory in candidates:
         if (directory / "oplsaa.ff" / "ffbonded.itp").is_file():
             return directory / "oplsaa.ff"
@@ -300,6 +296,16 @@ def oplsaa_directory() -> Path:
         "a GROMACS with its force-field files",
         "Put `gmx` on PATH or set GMXDATA; `mobcg doctor` shows what is found.",
     )
+
+
+@cache
+def _data_directories(gmxdata: str | None, gmx: str | None) -> tuple[Path, ...]:
+    directories = [] if gmxdata is None else [Path(gmxdata) / "top"]
+    if gmx is not None:
+        printed = subprocess.run([gmx, "--version"], capture_output=True, text=True, check=False)
+        if prefix := re.search(r"Data prefix:\s+(.+)", printed.stdout + printed.stderr):
+            directories.append(Path(prefix.group(1).strip()) / "share" / "gromacs" / "top")
+    return tuple(directories)
 
 
 @cache

@@ -43,15 +43,17 @@ THERMOSTATS = ("nose_hoover", "langevin", "dpd")
 # Every time below is that of a bead of 100 g/mol and grows with sqrt(m): by the mass law of classical liquids runs of
 # all masses are then the same run in other units of time.
 REFERENCE_MASS_G_MOL = 100.0
-FRAME_PS_100 = 0.6
+FRAME_PS_100 = 0.7
 START_PS_100 = 1.0
 EQUILIBRATION_DAMPING_PS_100 = 0.5
 THERMOSTAT_PERIOD_PS_100 = 0.5
 BAROSTAT_PERIOD_PS_100 = 5.0
 TIME_STEP_FS_100 = 7.0
-# The time step is also kept below these fractions of the fastest oscillation and of the friction's decay time.
+# The time step is also kept below these fractions of the period of the fastest oscillation and of the time in which
+# the friction stops a bead; D is then within 1 % of that of a vanishing step. Langevin dynamics are integrated with
+# the scheme of Grønbech-Jensen and Farago, exact for free diffusion, DPD with velocities that lag by half a step.
 OSCILLATION_FRACTION = 1 / 20
-FRICTION_FRACTION = 1 / 10
+FRICTION_FRACTION = {"langevin": 1 / 5, "dpd": 1 / 20}
 # Curvature counts where two beads still get to: up to this energy above the bottom of the well, in kT.
 CURVATURE_ENERGY_KT = 8.0
 MAX_HALVINGS = 2
@@ -61,7 +63,7 @@ START_JITTER = 0.05  # of a lattice constant
 DPD_CUTOFF_NM = 1.0
 SAMPLE_EVERY = 10  # steps between two samples of temperature and pressure
 TEMPERATURE_TOLERANCE = 0.03
-DRIFT_TOLERANCE_KT = 0.5  # of the conserved energy of Nosé-Hoover dynamics over the run, per bead
+DRIFT_TOLERANCE_KT = 0.05  # of the conserved energy of Nosé-Hoover dynamics over the run, per bead
 # The fastest of 0.08 to 0.4 nm at 1000 beads.
 NEIGHBOUR_SKIN_NM = 0.125
 # LAMMPS tabulates once more, equally spaced in r²: finer than the file, or the wall would be coarser than in it.
@@ -189,8 +191,8 @@ def simulate(
         _run_lammps(directory, script)
         return _read_run(directory, state, lengths, thermostat, friction_1_ps)
 
-    friction = bead_friction_1_ps(thermostat, friction_1_ps, number_density_nm3)
-    return _with_halvings(time_step_fs(potential_kj_mol, mass_g_mol, temperature_k, friction), attempt)
+    longest_ps = friction_step_ps(thermostat, friction_1_ps, number_density_nm3)
+    return _with_halvings(time_step_fs(potential_kj_mol, mass_g_mol, temperature_k, longest_ps), attempt)
 
 
 def simulate_npt(
@@ -235,7 +237,7 @@ def simulate_npt(
         settled = lengths.equilibration_steps // SAMPLE_EVERY
         return npt_density(volumes / ANGSTROM_PER_NM**3, settled, n_beads, mass_g_mol, state.box_nm**3)
 
-    return _with_halvings(time_step_fs(potential_kj_mol, mass_g_mol, temperature_k, 0.0), attempt)
+    return _with_halvings(time_step_fs(potential_kj_mol, mass_g_mol, temperature_k), attempt)
 
 
 def measure(run: CoarseRun) -> dict[str, Any]:
@@ -279,29 +281,31 @@ def box_length_nm(n_beads: int, number_density_nm3: float) -> float:
     return (n_beads / number_density_nm3) ** (1 / 3)
 
 
-def bead_friction_1_ps(thermostat: str, friction_1_ps: float, number_density_nm3: float) -> float:
-    """Return the friction (1/ps) that a bead feels against neighbours at rest.
+def friction_step_ps(thermostat: str, friction_1_ps: float, number_density_nm3: float) -> float:
+    """Return the longest time step (ps) that a friction allows, a fraction of the time in which it stops a bead.
 
-    γ itself under Langevin dynamics; γ·n/3 under DPD, where n = (4/3)π r_c³ ρ pairs each damp one direction of three.
+    That time is 1/γ under Langevin dynamics and 3/(γ n) under DPD: n = (4/3)π r_c³ ρ neighbours of a bead each
+    damp one direction of three.
     """
-    if thermostat == "dpd":
-        return friction_1_ps * 4 / 9 * math.pi * DPD_CUTOFF_NM**3 * number_density_nm3
-    return friction_1_ps if thermostat == "langevin" else 0.0
+    if thermostat == "nose_hoover" or friction_1_ps == 0:
+        return math.inf
+    neighbours = 4 / 3 * math.pi * DPD_CUTOFF_NM**3 * number_density_nm3
+    bead_friction_1_ps = friction_1_ps * (neighbours / 3 if thermostat == "dpd" else 1)
+    return FRICTION_FRACTION[thermostat] / bead_friction_1_ps
 
 
 def time_step_fs(
-    potential_kj_mol: ArrayLike, mass_g_mol: float, temperature_k: float, bead_friction_1_ps: float
+    potential_kj_mol: ArrayLike, mass_g_mol: float, temperature_k: float, friction_step_ps: float = math.inf
 ) -> float:
     """Return the time step (fs): `TIME_STEP_FS_100`·sqrt(m/100), or less for a stiff potential or a high friction.
 
     The fastest oscillation is that of a pair at the largest curvature k of U that it can reach, ω = sqrt(2k/m).
     """
     r_nm, energy, force = tabulate(potential_kj_mol)
-    outside = r_nm > r_nm[_innermost_reachable(energy, thermal_energy_kj_mol(temperature_k))]
-    curvature = float(np.max(-np.gradient(force, r_nm)[outside]))
+    reachable = slice(_innermost_reachable(energy, thermal_energy_kj_mol(temperature_k)), None)
+    curvature = float(np.max(-np.gradient(force, r_nm)[reachable]))
     period_ps = 2 * math.pi / math.sqrt(2 * curvature / mass_g_mol) if curvature > 0 else math.inf
-    decay_ps = 1 / bead_friction_1_ps if bead_friction_1_ps > 0 else math.inf
-    limit_ps = min(OSCILLATION_FRACTION * period_ps, FRICTION_FRACTION * decay_ps)
+    limit_ps = min(OSCILLATION_FRACTION * period_ps, friction_step_ps)
     return min(TIME_STEP_FS_100 * _time_unit(mass_g_mol), limit_ps * FS_PER_PS)
 
 
@@ -460,7 +464,8 @@ def _thermostat(state: _State, thermostat: str, friction_1_ps: float) -> list[st
         return [*_dpd(state, friction_1_ps), "fix move all nve", f"{conservative} ke pair/hybrid table", conserved]
     if thermostat == "langevin":
         damping_fs = FS_PER_PS / friction_1_ps
-        heat = f"fix heat all langevin {temperature} {temperature} {damping_fs:.12g} {state.lammps_seed(3)} zero yes"
+        heat = f"fix heat all langevin {temperature} {temperature} {damping_fs:.12g} {state.lammps_seed(3)} "
+        heat += "zero yes gjf vhalf"
         return [heat, "fix move all nve", conservative, conserved]
     return [f"fix move all nvt temp {temperature} {temperature} {period_fs:.6g}", conservative, conserved]
 

@@ -208,7 +208,7 @@ def read_inputs(path: Path) -> tuple[list[dict[str, Any]], dict[str, list[Path]]
         content = json.loads(path.read_text(encoding="utf-8"))
         records = {str(table): [Path(name) for name in names] for table, names in content["records"].items()}
         return list(content["molecules"]), records
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         allowed = '{"molecules": [...], "records": {table: [path, ...]}}'
         raise InputError(path, "", f"{type(error).__name__}: {error}", allowed) from error
 

@@ -152,7 +152,6 @@ def table_schema(table: Table) -> dict[str, Any]:
     ]
     return {
         "$schema": "https://datapackage.org/profiles/2.0/tableschema.json",
-        "fieldsMatch": ["equal"],
         "fields": fields,
         "primaryKey": list(table.key),
         **({"foreignKeys": foreign} if foreign else {}),
@@ -241,7 +240,7 @@ def croissant(
         "citeAs": cite_as(footer["data_version"], citation["authors"]),
         "creator": [{"@type": "sc:Organization", "name": name} for name in citation["authors"]],
         "datePublished": published_month(footer["data_version"]),
-        "version": _semantic(footer["data_version"]),
+        "version": footer["data_version"],
         "keywords": list(KEYWORDS),
         "distribution": [
             {
@@ -283,11 +282,6 @@ def _croissant_field(table: str, column: Column) -> dict[str, Any]:
         "source": {"fileObject": {"@id": f"{table}.parquet"}, "extract": {"column": column.name}},
         **({"references": {"field": {"@id": column.references.replace(".", "/")}}} if column.references else {}),
     }
-
-
-def _semantic(version: str) -> str:
-    # Croissant wants three numbers; the suffix is a pre-release in semantic versioning too.
-    return version
 
 
 def cite_as(version: str, authors: list[str]) -> str:

@@ -68,8 +68,11 @@ def validate(directory: Path) -> list[Finding]:
     if not directory.is_dir():
         return [Finding("", "", "", str(directory), "a release directory")]
     findings, sound = _check_files(directory)
+    if not sound:
+        return _limited(findings)
     whole = [name for name in TABLES if f"data/{name}.parquet" in sound]
-    findings += [Finding(name, "", "", "no file", "every table is there") for name in TABLES if name not in whole]
+    lost = [name for name in TABLES if not (directory / "data" / f"{name}.parquet").is_file()]
+    findings += [Finding(name, "", "", "no file", "every table is there") for name in lost]
     readable = []
     for name in whole:
         wrong = list(_check_schema(TABLES[name], directory / "data" / f"{name}.parquet"))
@@ -233,7 +236,7 @@ def _check_descriptor(directory: Path, sound: set[str]) -> Iterator[Finding]:
     try:
         content = json.loads((directory / name).read_text(encoding="utf-8"))
         resources = {str(entry["path"]): entry for entry in content["resources"]}
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         yield Finding(name, "", "", f"{type(error).__name__}: {error}", "a Frictionless Data Package")
         return
     for path in resources:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import fcntl
 import hashlib
 import json
 import os
@@ -18,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mobcg.errors import InputError, SimulationError
 from mobcg.inversion import iteration, votca
@@ -47,7 +49,10 @@ MACHINE_TROUBLE = ("No space left on device", "Disk quota exceeded", "Cannot all
 
 @dataclasses.dataclass(frozen=True)
 class Liquid:
-    """The liquid of the parent records: its state, and the target of the inversion."""
+    """The liquid of the parent records: its state, the target of the inversion and the potential that it starts from.
+
+    `first_potential_kj_mol` is the potential of mean force, (150,).
+    """
 
     molecule_id: str
     temperature_k: float
@@ -55,6 +60,7 @@ class Liquid:
     n_beads: int
     mass_g_mol: float
     target: Target
+    first_potential_kj_mol: NDArray[np.float64]
 
     @property
     def box_length_nm(self) -> float:
@@ -107,8 +113,10 @@ def liquid_of(spec: Mapping[str, Any], parents: Sequence[Mapping[str, Any]]) -> 
         raise SimulationError("the g(r) of the atomistic run holds values that are not finite")
     try:
         rdf[: core_index(rdf)] = 0.0
+        potential = potential_of_mean_force(rdf, spec["temperature_k"])
     except ValueError as error:
         raise SimulationError(str(error)) from error
+    potential[-1] = 0.0
     pressure = spec["target_pressure_bar"] if spec["pressure_correction"] else None
     liquid = Liquid(
         first["molecule_id"],
@@ -117,6 +125,7 @@ def liquid_of(spec: Mapping[str, Any], parents: Sequence[Mapping[str, Any]]) -> 
         first["n_molecules"],
         first["mass_g_mol"],
         Target(rdf, variance, pressure),
+        potential,
     )
     if liquid.box_length_nm <= 2 * CUTOFF_NM:
         raise SimulationError(
@@ -150,16 +159,12 @@ def prepare(main_dir: Path, spec: Mapping[str, Any], liquid: Liquid, settings: v
             (main_dir / name).write_text(text)
         (main_dir / votca.TOPOLOGY_FILE).write_text(files["start.data"])
         votca.write_table(main_dir / votca.TARGET_FILE, votca.to_votca_rdf(liquid.target.rdf, liquid.n_beads))
-        try:
-            potential = potential_of_mean_force(liquid.target.rdf, liquid.temperature_k)
-        except ValueError as error:
-            raise SimulationError(str(error)) from error
-        potential[-1] = 0.0
-        votca.write_table(main_dir / votca.FIRST_POTENTIAL_FILE, potential)
+        votca.write_table(main_dir / votca.FIRST_POTENTIAL_FILE, liquid.first_potential_kj_mol)
         with atomic_path(marker) as temporary:
             temporary.write_text(identity)
-    (main_dir / votca.HOOKS_DIR).mkdir(exist_ok=True)
-    for name, text in votca.hooks(sys.executable).items():
+    shutil.rmtree(main_dir / votca.HOOKS_DIR, ignore_errors=True)
+    (main_dir / votca.HOOKS_DIR).mkdir()
+    for name, text in votca.hooks(sys.executable, str(shutil.which("csg_property"))).items():
         path = main_dir / votca.HOOKS_DIR / name
         path.write_text(text)
         path.chmod(0o755)
@@ -223,9 +228,14 @@ def iterate(main_dir: Path, settings: votca.Settings, n_beads: int) -> list[Iter
         latest = iteration.step_dir(main_dir, done) / f"{votca.PAIR}.pot.new"
         iteration.lay_out(main_dir, max(done, 0) + 1, latest if done > 0 else first)
         (main_dir / "inverse.log").unlink(missing_ok=True)
-        progress = os.dup(1)
-        os.set_inheritable(progress, True)
-        environment = {**os.environ, iteration.PROGRESS_FD: str(progress), "OMP_NUM_THREADS": "1"}
+        # VOTCA's scripts use the descriptors 3 and 4, and bash those from 10 on, for themselves.
+        progress = fcntl.fcntl(1, fcntl.F_DUPFD, 100)
+        environment = {
+            **os.environ,
+            "PATH": os.pathsep.join([str((main_dir / votca.HOOKS_DIR).resolve()), os.environ["PATH"]]),
+            "OMP_NUM_THREADS": "1",
+            iteration.PROGRESS_FD: str(progress),
+        }
         try:
             command = ["csg_inverse", "--options", "settings.xml", "--nocolor"]
             run(command, cwd=main_dir, log=main_dir / "csg_inverse.log", env=environment)
@@ -244,8 +254,7 @@ def iterate(main_dir: Path, settings: votca.Settings, n_beads: int) -> list[Iter
 
 def check_structure(iterations: Sequence[Iteration], target: Target) -> None:
     """Raise `SimulationError` where the last g(r) is far from the target."""
-    last = np.mean([each.rdf for each in iterations[-4:]], axis=0)
-    error = rdf_error(last, target.rdf)
+    error = rdf_error(iterations[-1].rdf, target.rdf)
     if error > LARGEST_RDF_ERROR:
         raise SimulationError(
             f"after {len(iterations)} iterations g(r) is still {100 * error:.0f} % from the target "
@@ -368,7 +377,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the step from the command line; the status is 1 where the input is wrong or the machine failed."""
     parser = argparse.ArgumentParser(prog="python -m mobcg.inversion.invert", description=__doc__.splitlines()[0])
     parser.add_argument("--spec", required=True, type=json.loads, help="what to invert and how, as JSON")
-    parser.add_argument("--parent", required=True, type=Path, action="append", help="record of an atomistic replica")
+    parser.add_argument(
+        "--parent", required=True, type=Path, action="extend", nargs="+", help="record of an atomistic replica"
+    )
     parser.add_argument("--work", required=True, type=Path, help="directory for the work in progress")
     parser.add_argument("--out", required=True, type=Path, help="record to write")
     options = parser.parse_args(arguments)

@@ -16,7 +16,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mobcg.inversion import votca
-from mobcg.inversion.convergence import Iteration, Target, Verdict, is_converged, judge
+from mobcg.inversion.convergence import (
+    MOMENTUM,
+    MOMENTUM_ITERATIONS,
+    Iteration,
+    Target,
+    Verdict,
+    is_converged,
+    judge,
+)
 from mobcg.pair import core_index, extrapolate_core, taper, write_lammps_table
 from mobcg.records import atomic_path
 
@@ -26,8 +34,10 @@ KEPT = frozenset({"done", votca.STOP_FILE, f"{votca.PAIR}.pot.cur", f"{votca.PAI
 PROGRESS_FD = "MOBCG_PROGRESS_FD"
 
 
-def shape(current_kj_mol: ArrayLike, updated_kj_mol: ArrayLike, target_rdf: ArrayLike) -> NDArray[np.float64]:
-    """Return the updated potential with a smooth core and a smooth end, (150,).
+def shape(
+    current_kj_mol: ArrayLike, updated_kj_mol: ArrayLike, momentum_kj_mol: ArrayLike, target_rdf: ArrayLike
+) -> NDArray[np.float64]:
+    """Return the updated potential, momentum added, with a smooth core and a smooth end; all (150,).
 
     The update is tapered, not the potential: a potential tapered again and again would lose its tail. The last value is
     zero, so that VOTCA's shift to zero at the end leaves it alone.
@@ -39,7 +49,8 @@ def shape(current_kj_mol: ArrayLike, updated_kj_mol: ArrayLike, target_rdf: Arra
     """
     current = np.asarray(current_kj_mol, np.float64)
     update = np.asarray(updated_kj_mol, np.float64) - current
-    shaped = extrapolate_core(current + taper(update - update[-1]), core_index(target_rdf))
+    shaped = current + taper(update - update[-1]) + np.asarray(momentum_kj_mol)
+    shaped = extrapolate_core(shaped, core_index(target_rdf))
     shaped[-1] = 0.0
     return shaped
 
@@ -82,7 +93,11 @@ def finish(here: Path, updated_path: Path, shaped_path: Path) -> None:
     target = Target(np.array(control["rdf"]), np.array(control["rdf_variance"]), settings.target_pressure_bar)
     current, _ = votca.read_table(here / f"{votca.PAIR}.pot.cur")
     updated, _ = votca.read_table(updated_path)
-    votca.write_table(shaped_path, shape(current, updated, target.rdf))
+    momentum = np.zeros_like(current)
+    if iteration in MOMENTUM_ITERATIONS:
+        before, _ = votca.read_table(step_dir(main_dir, iteration - 1) / f"{votca.PAIR}.pot.cur")
+        momentum = MOMENTUM * (current - before)
+    votca.write_table(shaped_path, shape(current, updated, momentum, target.rdf))
     if iteration < settings.iterations_max:
         lay_out(main_dir, iteration + 1, shaped_path)
     iterations = read_iterations(main_dir, iteration, control["n_beads"])

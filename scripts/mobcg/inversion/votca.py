@@ -158,11 +158,17 @@ def _append(parent: ElementTree.Element, content: Mapping[str, Any]) -> None:
             child.text = str(value)
 
 
-def hooks(python: str) -> dict[str, str]:
+def hooks(python: str, csg_property: str) -> dict[str, str]:
     """Return name → text of what our side adds to VOTCA's table of scripts, see `cg.inverse.scriptpath` in its manual.
 
     The potential is shaped, judged and tabulated by one Python process after each iteration, instead of a chain of
-    some thirty small programs; the inversion itself stays VOTCA's.
+    some thirty small programs; the inversion itself stays VOTCA's. Its scripts look up properties of the settings some
+    hundred times an iteration, 20 ms each, always the same ones: `csg_property` here, first on PATH, remembers.
+
+    Parameters
+    ----------
+    python, csg_property
+        Paths of the interpreter and of VOTCA's program of that name.
     """
     return {
         "csg_table": (
@@ -172,6 +178,16 @@ def hooks(python: str) -> dict[str, str]:
         ),
         "finish_iteration.sh": f'#!/bin/bash\nexec {shlex.quote(python)} -m mobcg.inversion.iteration "$@"\n',
         "stop_if_converged.sh": f"#!/bin/bash\n[[ ! -f {STOP_FILE} ]] || touch stop\n",
+        "csg_property": (
+            "#!/bin/bash\n"
+            f'[[ $1 = --file ]] || exec {shlex.quote(csg_property)} "$@"\n'
+            'known="${0%/*}/${2##*/}${*:3}"\n'
+            "if [[ ! -f $known ]]; then\n"
+            f'  {shlex.quote(csg_property)} "$@" > "$known.new" || exit\n'
+            '  mv "$known.new" "$known"\n'
+            "fi\n"
+            'exec cat "$known"\n'
+        ),
     }
 
 

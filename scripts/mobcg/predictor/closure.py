@@ -13,15 +13,18 @@ from scipy.interpolate import CubicSpline
 
 from mobcg.pair import BIN_WIDTH_NM, R_NM
 
+# S(k → 0) = ρ kT κ of molecular liquids near their boiling point: a few hundredths.
+LONG_WAVE_STRUCTURE_FACTOR = 0.04
+
 
 def infinite_rdf(rdf: ArrayLike, n_beads: float) -> NDArray[np.float64]:
     """Return g(r) of the infinite liquid from that of N beads normalised by N − 1, (150,).
 
-    A box of N beads has no fluctuation of N, so its g(r) goes to 1 − S(0)/N per ρ², which the N − 1 turns into
-    1 + (1 − S(0))/N. S(0) of a dense liquid is a few hundredths and left out. Small as it is, the step of 1/N decides
-    the long waves: left in, S(0) of 1000 beads comes out 0.1 too high and γ is off by tenths of kT.
+    N does not fluctuate in the box, so its pair density goes to ρ² (1 − S(0)/N), and the N − 1 turns g(r) → 1 into
+    1 + (1 − S(0))/N (Lebowitz and Percus, Phys. Rev. 122, 1675 (1961)). Small as it is, this step decides the long
+    waves: left in, γ of 1000 beads is off by tenths of kT, and that of 160 beads is useless.
     """
-    return np.asarray(rdf, np.float64) * (1 - 1 / n_beads)
+    return np.asarray(rdf, np.float64) * (1 - (1 - LONG_WAVE_STRUCTURE_FACTOR) / n_beads)
 
 
 def direct_correlation(rdf: ArrayLike, number_density_nm3: float) -> NDArray[np.float64]:

@@ -21,6 +21,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from mobcg.coarse.simulate import measure, simulate, simulate_npt
 from mobcg.errors import InputError, SimulationError
@@ -358,12 +359,15 @@ def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m mobcg.predictor.evaluate", description=__doc__.split("\n")[0])
     parser.add_argument("--spec", type=json.loads, required=True, help="the evaluation, as JSON")
-    parser.add_argument("--atomistic", type=Path, action="append", required=True, help="record; once for each replica")
+    parser.add_argument(
+        "--atomistic", type=Path, action="extend", nargs="+", required=True, help="record; once for each replica"
+    )
     parser.add_argument("--potential", type=Path, help="record of the IBI potential")
     parser.add_argument("--model-dir", type=Path, help="trained model of the fold that holds this molecule out")
     parser.add_argument("--work", type=Path, required=True, help="directory for runs and finished replicas")
     parser.add_argument("--out", type=Path, required=True, help="the rows, as Parquet")
     options = parser.parse_args(arguments)
+    threadpool_limits(1)  # one core for lmp, one for the rest: more only get into each other's way
     try:
         with work_directory(options.work):
             rows = evaluate(

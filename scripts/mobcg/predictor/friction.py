@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 
-from mobcg.coarse.simulate import bead_friction_1_ps
+from mobcg.coarse.simulate import DPD_CUTOFF_NM
 from mobcg.predictor.reduced import reduced_diffusion
 from mobcg.units import NM2_NS_PER_NM2_PS, thermal_energy_kj_mol
 
@@ -50,5 +50,7 @@ def trial_friction_1_ps(
     """
     x = math.log(reduced_diffusion(diffusion_nm2_ns, mass_g_mol, temperature_k, number_density_nm3))
     constant = math.exp(-0.136 - 0.375 * x + 0.050 * x**2)
-    constant *= bead_friction_1_ps(thermostat, 1.0, number_density_nm3)
+    if thermostat == "dpd":
+        # Each neighbour within the cutoff damps one direction of three.
+        constant *= 4 / 9 * math.pi * DPD_CUTOFF_NM**3 * number_density_nm3
     return friction_for_1_ps(target_nm2_ns, diffusion_nm2_ns, constant, mass_g_mol, temperature_k)

@@ -11,7 +11,7 @@ from mobcg.pair import BIN_WIDTH_NM, CUTOFF_NM, R_NM, core_index, extrapolate_co
 # Knots of the smoothing spline: dense enough for the wall and the first well, wider where only noise would be followed.
 KNOT_SPACING_NM = (0.03, 0.06)
 WIDE_FROM_NM = 0.8
-# The core begins where the wall falls by less than this over the bins that extrapolate_core continues.
+# Bins at the edge of the core whose slope is continued.
 FIT_BINS = 4
 
 
@@ -19,17 +19,17 @@ def shape(potential_kj_mol: ArrayLike, rdf: ArrayLike) -> NDArray[np.float64]:
     """Return a potential ready for molecular dynamics, (150,) in kJ/mol.
 
     Smoothed over the bins that g(r) has seen, continued as an exponential wall into the core and tapered at the cutoff.
-    Where the model gave no wall at contact (U rises with r there) the core begins at the first bin from which U falls,
-    so that every prediction can be run, and be seen to be bad in what it does.
+    Where what the model says turns down again on the way in, the core begins there: a prediction that is poor where few
+    pairs are can still be run, and be seen to be poor in what it does.
 
     Raises
     ------
     ValueError
-        g(r) is zero everywhere, or U falls nowhere.
+        g(r) is zero everywhere, or U does not rise towards contact.
     """
     first = core_index(rdf)
     smoothed = smooth(potential_kj_mol, rdf, first)
-    return taper(extrapolate_core(smoothed, _wall_index(smoothed, first), FIT_BINS))
+    return taper(extrapolate_core(smoothed, _wall_index(smoothed, first, int(np.argmax(rdf))), FIT_BINS))
 
 
 def smooth(potential_kj_mol: ArrayLike, rdf: ArrayLike, first: int) -> NDArray[np.float64]:
@@ -50,8 +50,11 @@ def smooth(potential_kj_mol: ArrayLike, rdf: ArrayLike, first: int) -> NDArray[n
     return potential
 
 
-def _wall_index(potential: NDArray, first: int) -> int:
-    for index in range(first, R_NM.size - FIT_BINS):
-        if np.polyfit(R_NM[index : index + FIT_BINS], potential[index : index + FIT_BINS], 1)[0] < 0:
-            return index
-    raise ValueError("the potential rises with r everywhere: there is no repulsive wall in it")
+def _wall_index(potential: NDArray, first: int, peak: int) -> int:
+    """Return the innermost bin from which U falls without a break to its minimum before the first peak of g(r)."""
+    index = first + int(np.argmin(potential[first : peak + 1]))
+    while index > first and potential[index - 1] > potential[index]:
+        index -= 1
+    if np.polyfit(R_NM[index : index + FIT_BINS], potential[index : index + FIT_BINS], 1)[0] >= 0:
+        raise ValueError("the potential does not rise towards contact: there is no repulsive wall in it")
+    return index

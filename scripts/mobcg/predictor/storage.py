@@ -45,7 +45,7 @@ def save_model(directory: Path, name: str, model: Any) -> None:
     """
     with atomic_path(directory / "weights.npz") as temporary:
         with temporary.open("wb") as stream:
-            np.savez(stream, **{key: model.arrays[key] for key in sorted(model.arrays)})
+            np.savez(stream, allow_pickle=False, **{key: model.arrays[key] for key in sorted(model.arrays)})
         digest = hashlib.sha256(temporary.read_bytes()).hexdigest()
     write_json(directory / "model.json", {"model": name, "settings": model.settings, "weights_sha256": digest})
 

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from threadpoolctl import threadpool_limits
 
 from mobcg.errors import InputError
 from mobcg.pair import CUTOFF_NM, R_NM, TAPER_WIDTH_NM, core_index
@@ -131,10 +132,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--fold", required=True, help="molecule to hold out, or all")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--settings", type=json.loads, default={}, help='JSON, for example {"epochs":100,"folds":3}')
-    parser.add_argument("--threads", type=int, default=1, help="threads of torch; part of what makes results equal")
+    parser.add_argument("--threads", type=int, default=1, help="threads of linear algebra; same threads, same bits")
     parser.add_argument("--out", type=Path, required=True, help="directory for the model")
     options = parser.parse_args(arguments)
     torch.set_num_threads(options.threads)
+    threadpool_limits(options.threads)
     torch.use_deterministic_algorithms(True)
     started = time.monotonic()
 

@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import MaxNLocator
 
 from mobcg.report.curves import missing_models, plain_log
 from mobcg.report.liquids import Liquid
@@ -55,12 +56,13 @@ def scoreboard(scores: Sequence[Score], summaries: Sequence[Summary], liquids: S
     areas[0].axvline(1, color="black", linewidth=0.8, zorder=1)
     for area in areas[1:]:
         area.set_xlim(left=0)
+        area.xaxis.set_major_locator(MaxNLocator(6))
         area.tick_params(left=False)
     areas[0].set_yticks(range(len(names)), names)
     areas[0].set_ylim(len(names) - 0.5, -0.5)
     ring = Line2D([], [], marker="o", markersize=11, markerfacecolor="none", color=MUTED, linestyle="none")
     ring.set_label("smallest S of its band")
-    legend_above(figure, [*(_dot_handle(model) for model, _ in keys), ring], columns=7)
+    legend_above(figure, [*(_dot_handle(model) for model, _ in keys), ring])
     notes = [f"{s.label}: in the mean of {s.liquids} of {len(liquids)} liquids" for s in summaries if not s.complete]
     return Exhibit("scoreboard", title, figure, _ranking(summaries), tuple(notes))
 
@@ -82,10 +84,10 @@ def _entry(area: Axes, entry: Score | Summary, column: str, height: float) -> No
         _factor(area, entry, (value, height))
 
 
-def _factor(area: Axes, entry: Score | Summary, place: tuple[float, float]) -> None:
-    """Write the factor beside a point of the scaled IBI potentials."""
+def _factor(area: Axes, entry: Score | Summary, place: tuple[float, float], rise: float = 0) -> None:
+    """Write the factor beside a point of the scaled IBI potentials, `rise` points above it."""
     text = f"×{entry.scale_factor:g}"
-    area.annotate(text, place, (5, 0), textcoords="offset points", fontsize=5.8, va="center", color="#2A7FB0")
+    area.annotate(text, place, (5, rise), textcoords="offset points", fontsize=5.8, va="center", color="#2A7FB0")
 
 
 def _ranking(summaries: Sequence[Summary]) -> str:
@@ -119,7 +121,7 @@ def plane(scores: Sequence[Score], liquids: Sequence[Liquid]) -> Exhibit:
             errors = {"xerr": np.nan_to_num(s.rdf_error_se), "yerr": np.nan_to_num(s.alpha_se)}
             area.errorbar(s.rdf_error, s.alpha, **errors, elinewidth=0.9, zorder=3, **_dot(s.model))
             if s.model == "ibi_scaled":
-                _factor(area, s, (s.rdf_error, s.alpha))
+                _factor(area, s, (s.rdf_error, s.alpha), rise=4)
         area.plot(0, 1, marker="o", markersize=9, markerfacecolor="none", color="black", clip_on=False, zorder=4)
         area.set_title(name)
     _limits(axes, usable)
@@ -136,12 +138,12 @@ def plane(scores: Sequence[Score], liquids: Sequence[Liquid]) -> Exhibit:
     handles = [_front_handle() if model == "ibi_scaled" else _dot_handle(model) for model in models]
     target = Line2D([], [], marker="o", markersize=9, markerfacecolor="none", color="black", linestyle="none")
     target.set_label("target: g and D of AA")
-    legend_above(figure, [*handles, target, contour], columns=5)
+    legend_above(figure, [*handles, target, contour])
     return Exhibit("plane", title, figure, _against_front(usable, names), tuple(missing_models(liquids)))
 
 
 def _front_handle() -> Line2D:
-    handle = Line2D([], [], label="IBI × s and the front they draw", **_dot("ibi_scaled"))
+    handle = Line2D([], [], label="IBI × s and their front", **_dot("ibi_scaled"))
     handle.set_linestyle("-")
     return handle
 
@@ -154,7 +156,8 @@ def _front(points: Sequence[Score]) -> list[Score]:
 def _limits(axes: Sequence[Axes], scores: Sequence[Score]) -> None:
     largest = max(score.rdf_error for score in scores)
     alphas = [score.alpha for score in scores]
-    axes[0].set_xlim(0, 1.12 * largest)
+    axes[0].set_xlim(0, 1.14 * largest)
+    axes[0].xaxis.set_major_locator(MaxNLocator(4))
     axes[0].set_ylim(min(0.7, 0.8 * min(alphas)), max(1.5, 1.35 * max(alphas)))
 
 

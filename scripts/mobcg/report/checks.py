@@ -15,9 +15,9 @@ from numpy.typing import ArrayLike, NDArray
 from mobcg.pair import R_NM
 from mobcg.report.curves import plain_log
 from mobcg.report.liquids import mean_of
-from mobcg.report.release import Release, Row, force_field_kind
+from mobcg.report.release import Release, Row, force_field_kind, liquid_names, span
 from mobcg.report.scores import measured
-from mobcg.report.style import FAINT, LOOKS, MUTED, Exhibit, blank, legend_above
+from mobcg.report.style import FAINT, LOOKS, MIN_WIDTH, MUTED, Exhibit, blank, legend_above
 
 # A coefficient known to less than this many standard errors says nothing about an exponent.
 LEAST_SIGNIFICANCE = 5.0
@@ -34,12 +34,12 @@ def convergence(release: Release) -> Exhibit:
     notes = [f"{len(failed)} of {len(inversions)} inversions failed"] * any(failed)
     if not traced:
         return blank("convergence", title, "no inversion with a history of iterations")
-    names = {row["molecule_id"]: row["name"] for row in release.rows.get("molecules", [])}
+    names = liquid_names(release)
     synthetic = _synthetic_ids(release)
     molecules = sorted({row["molecule_id"] for row in traced})
     columns = min(4, len(molecules))
     rows = -(-len(molecules) // columns)
-    figure = Figure(figsize=(max(2.65 * columns, 4.6), 3.4 * rows + 0.5))
+    figure = Figure(figsize=(max(2.65 * columns, MIN_WIDTH), 3.4 * rows + 0.5))
     axes = figure.subplots(2 * rows, columns, sharex=True, sharey="row", squeeze=False)
     for spare in range(len(molecules), rows * columns):
         for area in axes[2 * (spare // columns) :, spare % columns][:2]:
@@ -116,8 +116,8 @@ def _converged(rows: Sequence[Row]) -> str:
         text += f" In the end g deviates from its target by {np.median(ratios):.1f} times the noise (median; largest "
         text += f"{max(ratios):.1f})."
     if corrected:
-        text += f" With the correction the pressure ends between {min(corrected):.0f} and {max(corrected):.0f} bar."
-    return text.replace("-", "−")
+        text += f" With the correction the pressure ends at {span(min(corrected), max(corrected), '.0f')} bar."
+    return text
 
 
 @dataclass(frozen=True)
@@ -219,7 +219,7 @@ def mass_law(release: Release) -> Exhibit:
     _fitted(left, fit, mass)
     for area, points, points_se in ((left, relative, relative_se), (right, scatter, None)):
         _single_and_binned(area, mass, points, points_se)
-        area.axhline(1, color="black", linewidth=0.8)
+        area.axhline(1, color="black", linewidth=0.8, label="mass law, b = −1/2")
         _mass_axis(area)
     left.set_ylabel("D·sqrt(m) / its mean of one potential")
     right.set_ylabel("Σ|g − mean g| / expected from noise")
@@ -275,7 +275,7 @@ def _fitted(area: Axes, fit: MassLaw, mass: NDArray) -> None:
 
 def _mass_axis(area: Axes) -> None:
     area.set_xscale("log")
-    area.xaxis.set_major_locator(FixedLocator([20, 30, 50, 100, 150, 200]))
+    area.xaxis.set_major_locator(FixedLocator([20, 30, 50, 70, 100, 150, 200]))
     area.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
     area.xaxis.set_minor_formatter(NullFormatter())
     area.set_xlabel("bead mass m / (g/mol)")
@@ -312,20 +312,13 @@ def density(release: Release) -> Exhibit:
     deviations = []
     for line, molecule in enumerate(shown):
         reference = references[molecule]["reference_density_kg_m3"]
-        mean, error = mean_of(runs[molecule], "density_kg_m3")
-        deviations.append(100 * (mean / reference - 1))
-        for row in runs[molecule]:
-            settled = row.get("density_settled") is not False
-            face = MUTED if settled else "none"
-            percent = 100 * (row["density_kg_m3"] / reference - 1)
-            area.plot(percent, line, "o", color=MUTED, markerfacecolor=face, markersize=3.5)
-            if not settled:
-                notes.append(f"{molecule}, replica {row['replica']}: the density had not settled")
-        width = 100 * np.nan_to_num(error) / reference
-        area.errorbar(deviations[-1], line, xerr=width, fmt="D", color="black", markersize=5, zorder=3)
-        text = f"{measured(mean, error)}   (reference {reference:g})"
-        area.text(1.02, line, text, transform=area.get_yaxis_transform(), va="center", fontsize=7.5)
-    area.set_yticks(range(len(shown)), [references[m]["name"] for m in shown])
+        deviations.append(_density_line(area, line, runs[molecule], reference))
+        notes += [
+            f"{molecule}, replica {row['replica']}: the density had not settled"
+            for row in runs[molecule]
+            if row.get("density_settled") is False
+        ]
+    area.set_yticks(range(len(shown)), [liquid_names(release)[m] for m in shown])
     area.set_ylim(len(shown) - 0.5, -0.5)
     area.axvline(0, color="black", linewidth=0.8)
     area.grid(axis="x", color=FAINT, linewidth=0.5)
@@ -339,3 +332,18 @@ def density(release: Release) -> Exhibit:
         f"{len(shown)} liquids."
     )
     return Exhibit("density", title, figure, seen.replace("-", "−"), tuple(notes))
+
+
+def _density_line(area: Axes, line: int, rows: Sequence[Row], reference: float) -> float:
+    """Draw one liquid; return the deviation of its mean density from the reference in percent."""
+    for row in rows:
+        face = "none" if row.get("density_settled") is False else MUTED
+        percent = 100 * (row["density_kg_m3"] / reference - 1)
+        area.plot(percent, line, "o", color=MUTED, markerfacecolor=face, markersize=3.5)
+    mean, error = mean_of(rows, "density_kg_m3")
+    deviation = 100 * (mean / reference - 1)
+    width = 100 * np.nan_to_num(error) / reference
+    area.errorbar(deviation, line, xerr=width, fmt="D", color="black", markersize=5, zorder=3)
+    text = f"{measured(mean, error)}   (reference {reference:g})"
+    area.text(1.02, line, text, transform=area.get_yaxis_transform(), va="center", fontsize=7.5)
+    return deviation

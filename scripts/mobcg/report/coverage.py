@@ -13,7 +13,7 @@ from scipy.optimize import isotonic_regression
 
 from mobcg.report.curves import plain_log
 from mobcg.report.liquids import Liquid, mean_of
-from mobcg.report.release import Release, Row, force_field_kind
+from mobcg.report.release import Release, Row, force_field_kind, liquid_names, span
 from mobcg.report.style import MUTED, Exhibit, blank, legend_above
 from mobcg.units import NM2_NS_PER_NM2_PS, reduced_time_ps
 
@@ -58,7 +58,8 @@ def diffusion(release: Release, liquids: Sequence[Liquid]) -> Exhibit:
     seen = f"{len(rows)} records, D from {plain.min():.2g} to {plain.max():.3g} nm²/ns (median {np.median(plain):.2g})."
     if known:
         below = [np.mean(plain < value) for value in known]
-        seen += f" {100 * min(below):.0f} to {100 * max(below):.0f} % of them are slower than an atomistic liquid."
+        share = span(100 * min(below), 100 * max(below), ".0f")
+        seen += f" {share} % of them are slower than an atomistic liquid, by which liquid."
     failed = len(release.failed("coarse"))
     notes = [f"{failed} of {failed + len(release.ok('coarse'))} records failed and are not counted"] * bool(failed)
     notes += [f"{name}: no D of the atomistic liquid" for name, value in marks if not np.isfinite(value)]
@@ -129,12 +130,12 @@ def overview(release: Release) -> Exhibit:
     ]
     if not rows:
         return blank("overview", title, "no atomistic run with density and self-diffusion coefficient")
-    names = {row["molecule_id"]: row["name"] for row in release.rows.get("molecules", [])}
+    names = liquid_names(release)
     synthetic = [row for row in rows if force_field_kind(row) == "synthetic"]
     parents = sorted({row["molecule_id"] for row in synthetic})
     figure = Figure(figsize=(7.4, 4.2))
     area = figure.subplots()
-    plain_log(area, "y", (1.0, 2.0, 5.0))
+    plain_log(area, "y", (1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 7.0))
     for row in synthetic:
         _point(area, row, parents, filled=False)
     pristine = [row for row in rows if force_field_kind(row) != "synthetic"]
@@ -151,7 +152,7 @@ def overview(release: Release) -> Exhibit:
     if synthetic:
         open_dot = {"linestyle": "none", "marker": "o", "color": MUTED, "markerfacecolor": "none"}
         handles.append(Line2D([], [], label="open: synthetic force field", **open_dot))
-    legend_above(figure, handles, columns=3)
+    legend_above(figure, handles)
     failed = release.failed("atomistic")
     notes = [f"{len(failed)} of {len(failed) + len(release.ok('atomistic'))} atomistic runs failed"] * bool(failed)
     notes += ["there are no synthetic force fields in this release"] * (not synthetic)
@@ -191,5 +192,5 @@ def _spread(synthetic: Sequence[Row], pristine: Sequence[Row]) -> str:
     if not synthetic:
         return text + "."
     diffusions = [row["diffusion_nm2_ns"] for row in synthetic]
-    spread = f"{min(diffusions):.2g} to {max(diffusions):.2g} nm²/ns"
-    return f"{text}; {len(synthetic)} with synthetic ones, whose D spans {spread}."
+    spread = span(min(diffusions), max(diffusions), ".2g")
+    return f"{text}; {len(synthetic)} with synthetic ones, with D of {spread} nm²/ns."

@@ -14,8 +14,8 @@ from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 from mobcg.observables import FIT_WINDOW_TAU
 from mobcg.pair import R_NM, potential_of_mean_force
 from mobcg.report.liquids import Curve, Liquid, Variant, mean_msd, mean_of, mean_rdf, structural_variants
-from mobcg.report.release import first_line
-from mobcg.report.style import ATOMISTIC_COLOUR, FAINT, LOOKS, MUTED, Exhibit, blank, legend_above, panels
+from mobcg.report.release import first_line, span
+from mobcg.report.style import ATOMISTIC_COLOUR, FAINT, LOOKS, MIN_WIDTH, MUTED, Exhibit, blank, legend_above, panels
 from mobcg.units import reduced_time_ps, thermal_energy_kj_mol
 
 ATOMISTIC_LABEL = "atomistic (AA)"
@@ -62,7 +62,7 @@ def rdf(liquids: Sequence[Liquid]) -> Exhibit:
         return blank("rdf", title, "no atomistic g(r) in the release")
     columns = min(4, len(shown))
     rows = -(-len(shown) // columns)
-    figure = Figure(figsize=(max(2.65 * columns, 4.2), 3.1 * rows + 0.5))
+    figure = Figure(figsize=(max(2.65 * columns, MIN_WIDTH), 3.1 * rows + 0.5))
     axes = figure.subplots(
         2 * rows, columns, sharex=True, sharey="row", squeeze=False, gridspec_kw={"height_ratios": [2.1, 1] * rows}
     )
@@ -71,24 +71,9 @@ def rdf(liquids: Sequence[Liquid]) -> Exhibit:
     for index, liquid in enumerate(shown):
         row, column = divmod(index, columns)
         top, bottom = axes[2 * row, column], axes[2 * row + 1, column]
-        reference = mean_rdf(liquid.atomistic)
-        top.plot(reference.x, reference.y, color=ATOMISTIC_COLOUR, linewidth=2.6, alpha=0.45)
-        _band(top, reference, ATOMISTIC_COLOUR)
-        bottom.axhline(0, color=MUTED, linewidth=0.7)
-        bottom.fill_between(R_NM, -reference.y_se, reference.y_se, color=ATOMISTIC_COLOUR, alpha=0.25, linewidth=0)
-        for variant in structural_variants(liquid):
-            curve = mean_rdf(variant.rows)
-            if curve is None:
-                continue
-            top.plot(curve.x, curve.y, **_line(variant.model))
-            _band(top, curve, LOOKS[variant.model].colour)
-            difference = Curve(curve.x, curve.y - reference.y, curve.y_se)
-            bottom.plot(difference.x, difference.y, **_line(variant.model))
-            _band(bottom, difference, LOOKS[variant.model].colour)
-            handles.append(_handle(variant.model))
-            largest = max(largest, float(np.abs(difference.y[R_NM > 0.3]).max()))
-        top.set_title(liquid.name)
-        top.set_xlim(0.3, 1.5)
+        drawn, difference = _rdf_panel(top, bottom, liquid)
+        handles.extend(_handle(model) for model in drawn)
+        largest = max(largest, difference)
         if column == 0:
             top.set_ylabel("g(r)")
             bottom.set_ylabel("g − g of AA")
@@ -107,6 +92,29 @@ def rdf(liquids: Sequence[Liquid]) -> Exhibit:
         else ("Only the atomistic curves are there: no model was scored.")
     )
     return Exhibit("rdf", title, figure, seen, tuple(notes + missing_models(shown)))
+
+
+def _rdf_panel(top: Axes, bottom: Axes, liquid: Liquid) -> tuple[list[str], float]:
+    """Draw one liquid; return the models drawn and the largest difference outside the core."""
+    reference = mean_rdf(liquid.atomistic)
+    top.plot(reference.x, reference.y, color=ATOMISTIC_COLOUR, linewidth=2.6, alpha=0.45)
+    _band(top, reference, ATOMISTIC_COLOUR)
+    bottom.axhline(0, color=MUTED, linewidth=0.7)
+    _band(bottom, Curve(reference.x, np.zeros_like(reference.y), reference.y_se), ATOMISTIC_COLOUR)
+    drawn, largest = [], 0.0
+    for variant in structural_variants(liquid):
+        curve = mean_rdf(variant.rows)
+        if curve is None:
+            continue
+        difference = Curve(curve.x, curve.y - reference.y, curve.y_se)
+        for area, line in ((top, curve), (bottom, difference)):
+            area.plot(line.x, line.y, **_line(variant.model))
+            _band(area, line, LOOKS[variant.model].colour)
+        drawn.append(variant.model)
+        largest = max(largest, float(np.abs(difference.y[R_NM > 0.3]).max()))
+    top.set_title(liquid.name)
+    top.set_xlim(0.3, 1.5)
+    return drawn, largest
 
 
 def _band(axes: Axes, curve: Curve, colour: str) -> None:
@@ -156,7 +164,7 @@ def msd(liquids: Sequence[Liquid]) -> Exhibit:
     legend_above(figure, handles)
     alphas = [alpha for alpha in alphas if np.isfinite(alpha)]
     seen = "A curve above the black one is a model that diffuses too fast, by the factor between the two. " + (
-        f"Here that factor is {min(alphas):.2g} to {max(alphas):.2g} in the window of the fit." if alphas else ""
+        f"Here that factor is {span(min(alphas), max(alphas), '.2g')} in the window of the fit." if alphas else ""
     )
     notes = [f"{liquid.name}: no mean squared displacement" for liquid in liquids if liquid not in shown]
     notes += [
@@ -219,10 +227,10 @@ def potentials(liquids: Sequence[Liquid]) -> Exhibit:
     lowest = min(wells)
     axes[0].set_ylim(1.15 * min(lowest, -0.5), 1.6 * max(-lowest, 1.5))
     _outer_labels(axes, "r / nm", "U(r) / (kJ/mol)")
-    legend_above(figure, handles, columns=5)
+    legend_above(figure, handles)
     temperatures = {row["temperature_k"] for liquid in shown for row in liquid.atomistic}
     thermal = f" (kT is {thermal_energy_kj_mol(max(temperatures)):.2f} kJ/mol)" if len(temperatures) == 1 else ""
-    seen = f"The deepest wells of the models reach from {max(wells):.2f} to {lowest:.2f} kJ/mol{thermal}."
+    seen = f"The deepest wells of the models are {span(max(wells), lowest, '.2f')} kJ/mol{thermal}."
     notes = [f"{liquid.name}: no potential" for liquid in liquids if liquid not in shown]
     return Exhibit("potentials", title, figure, seen, tuple(notes))
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobcg.pair import R_NM
-from mobcg.report.release import Release, Row, force_field_kind
+from mobcg.report.release import Release, Row, force_field_kind, liquid_names
 from mobcg.report.style import LOOKS
 from mobcg.schema import MODELS
 
@@ -64,7 +64,7 @@ def variant_label(model: str, scale_factor: float) -> str:
 
 def liquids_of(release: Release) -> list[Liquid]:
     """Return the liquids that have an atomistic run or a scored model, by name."""
-    names = {row["molecule_id"]: row["name"] for row in release.rows.get("molecules", [])}
+    names = liquid_names(release)
     references: dict[str, list[Row]] = {}
     for row in release.ok("atomistic"):
         if force_field_kind(row) != "synthetic":

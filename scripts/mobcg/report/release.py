@@ -97,6 +97,19 @@ def first_line(text: str) -> str:
     return next(iter(text.strip().splitlines()), "")
 
 
+def liquid_names(release: Release) -> dict[str, str]:
+    """Return molecule_id → name as shown: without what stands in brackets; the id where two names are the same."""
+    short = {row["molecule_id"]: row["name"].partition(" (")[0] for row in release.rows.get("molecules", [])}
+    repeated = {name for name, count in Counter(short.values()).items() if count > 1}
+    return {molecule: molecule if name in repeated else name for molecule, name in short.items()}
+
+
+def span(low: float, high: float, form: str) -> str:
+    """Return "low to high" in a number format, one number where both look the same."""
+    texts = [format(value, form).replace("-", "−") for value in (low, high)]
+    return " to ".join(dict.fromkeys(texts))
+
+
 def force_field_kind(row: Row) -> str:
     """Return pristine, synthetic or file: what an atomistic row was asked to use."""
     return (row.get("spec") or {}).get("force_field", {}).get("kind", "pristine")

@@ -15,6 +15,7 @@ from matplotlib.figure import Figure
 from mobcg.records import atomic_path
 
 PNG_DPI = 150
+MIN_WIDTH = 5.4  # inches: what a legend needs
 
 
 class Look(NamedTuple):
@@ -91,7 +92,7 @@ def panels(count: int, columns: int = 4, width: float = 2.65, height: float = 2.
     """Return a figure with `count` axes in a grid that shares x and y, row by row."""
     columns = max(1, min(columns, count))
     rows = -(-count // columns)
-    figure = Figure(figsize=(max(width * columns, 4.2), height * rows + 0.5))
+    figure = Figure(figsize=(max(width * columns, MIN_WIDTH), height * rows + 0.5))
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for spare in axes.flat[count:]:
         spare.set_axis_off()
@@ -100,10 +101,15 @@ def panels(count: int, columns: int = 4, width: float = 2.65, height: float = 2.
     return figure, list(axes.flat[:count])
 
 
-def legend_above(figure: Figure, handles: Sequence, columns: int = 6) -> None:
-    """Put one legend over all panels, without repeats."""
+# Width (inches) of a character of a legend and of what stands beside its text.
+LEGEND_CHARACTER, LEGEND_HANDLE = 0.072, 0.62
+
+
+def legend_above(figure: Figure, handles: Sequence, columns: int = 7) -> None:
+    """Put one legend over all panels, without repeats, in as many columns as the figure is wide."""
     unique = {handle.get_label(): handle for handle in handles}
-    rows = -(-len(unique) // columns)
+    entry = LEGEND_HANDLE + LEGEND_CHARACTER * max(map(len, unique))
+    rows = -(-len(unique) // max(1, min(columns, int(figure.get_figwidth() / entry))))
     balanced = -(-len(unique) // rows)
     figure.legend(handles=list(unique.values()), loc="outside upper center", ncols=balanced, handlelength=2.6)
 

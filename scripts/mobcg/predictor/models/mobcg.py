@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -51,6 +52,13 @@ class Model:
         """Return the model that `settings` and `arrays` were saved from."""
         return cls(settings, arrays)
 
+    @cached_property
+    def _factor(self) -> tuple[NDArray, bool]:
+        """Return the Cholesky factor of the training kernel: quick to make again, and too large to keep on disk."""
+        features = self.arrays["features"].astype(np.float64)
+        kernel = _kernel(features, features, self.settings["length_scale"])
+        return cho_factor(kernel + self.settings["noise"] * np.eye(len(kernel)))
+
     def predict(self, states: States) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return U and its standard error, (n, 150) each, in kJ/mol.
 
@@ -63,7 +71,7 @@ class Model:
         features = _features(theory, states.number_density_nm3)
         kernel = _kernel(features, self.arrays["features"], self.settings["length_scale"])
         residual = kernel @ self.arrays["weights"]
-        explained = np.einsum("ij,jk,ik->i", kernel, self.arrays["inverse"], kernel)
+        explained = np.sum(kernel * cho_solve(self._factor, kernel.T).T, axis=1)
         spread = np.sqrt(np.maximum(2.0 - explained, 0.0))[:, None] * self.arrays["error_scale"]
         potentials, errors = [], []
         for i, (rdf, rho, _) in enumerate(_structure(states)):
@@ -115,7 +123,8 @@ def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callabl
     """Return the Gaussian process on the residuals of the liquids; nothing in it is random, `seed` is not used.
 
     Length scale and noise are those with the smallest error when each parent potential in turn is left out (in closed
-    form). Errors are of U/kT, weighted by x² g.
+    form), and the largest noise among equals: a single parent says nothing of others, and leaves the closure alone.
+    Errors are of U/kT, weighted by x² g.
     """
     merged = merge_masses(liquids)
     features, residuals, weights = _training_curves(merged)
@@ -126,22 +135,23 @@ def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callabl
         kernel = _kernel(features, features, length_scale)
         left_out, variance = _leave_groups_out(kernel + noise * np.eye(len(kernel)), residuals, groups)
         scored.append((_weighted_rms(left_out, weights), length_scale, noise, left_out, variance))
-    error, length_scale, noise, left_out, variance = min(scored, key=lambda trial: trial[:3])
-    report(f"{len(merged)} liquids of {groups.max() + 1} parent potentials; left out: {error:.4f} kT (closure alone:")
-    report(f"  {_weighted_rms(residuals, weights):.4f} kT), length scale {length_scale:g}, noise {noise:g}")
+    error, length_scale, noise, left_out, variance = min(scored, key=lambda trial: (trial[0], -trial[2]))
+    closure_error = _weighted_rms(residuals, weights)
+    report(
+        f"{len(merged)} liquids of {groups.max() + 1} parent potentials; error of U with its parent left out "
+        f"{error:.4f} kT (closure alone {closure_error:.4f} kT); length scale {length_scale:g}, noise {noise:g}"
+    )
     kernel = _kernel(features, features, length_scale) + noise * np.eye(len(features))
-    factor = cho_factor(kernel)
     arrays = {
-        "features": features,
-        "weights": cho_solve(factor, residuals),
-        "inverse": cho_solve(factor, np.eye(len(features))),
+        "features": features.astype(np.float32),
+        "weights": cho_solve(cho_factor(kernel), residuals).astype(np.float32),
         "error_scale": np.sqrt(np.mean(left_out**2 / variance[:, None], axis=0)),
     }
     history = {
         "liquids": len(merged),
         "parent_potentials": int(groups.max() + 1),
         "left_out_error_kt": error,
-        "closure_error_kt": _weighted_rms(residuals, weights),
+        "closure_error_kt": closure_error,
     }
     return Model({"length_scale": length_scale, "noise": noise}, arrays, history)
 

@@ -1,0 +1,112 @@
+"""What an atomistic run says as a bead liquid: g(r), mean squared displacement and D → one row of table `atomistic`.
+
+python -m mobcg.atomistic.observe --spec '<json>' --beads beads.npz --out record.parquet
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from mobcg.atomistic.force_field import force_field_id
+from mobcg.errors import InputError
+from mobcg.observables import (
+    BeadTrajectory,
+    fit_window,
+    mean_squared_displacement,
+    radial_distribution,
+    self_diffusion,
+)
+from mobcg.plan import Spec, run_id
+from mobcg.records import write_record
+
+
+def identity_columns(spec: Spec) -> dict[str, Any]:
+    """Return the columns that the spec alone decides."""
+    return {
+        "run_id": run_id(spec),
+        "molecule_id": spec["molecule"]["id"],
+        "force_field_id": force_field_id(spec),
+        "spec": spec,
+        **{key: spec[key] for key in ("replica", "temperature_k", "pressure_bar", "n_molecules")},
+    }
+
+
+def record(spec: Spec, trajectory: BeadTrajectory) -> dict[str, Any]:
+    """Return the row of table `atomistic`; a failed run has its reason and no results.
+
+    Raises
+    ------
+    InputError
+        The trajectory is too short for D or for error bars: the lengths asked for are.
+    """
+    known = trajectory.metadata
+    row = {
+        **identity_columns(spec),
+        "mass_g_mol": trajectory.mass_g_mol,
+        **{key: known[key] for key in ("status", "reason", "versions")},
+    }
+    if known["status"] != "ok":
+        return row
+    row |= {key: known[key] for key in ("density_kg_m3", "density_kg_m3_se", "density_settled", "time_step_fs")}
+    row |= {
+        "box_length_nm": trajectory.box_length_nm,
+        "number_density_nm3": trajectory.number_density_nm3,
+        "production_ps": (len(trajectory.positions_nm) - 1) * trajectory.frame_ps,
+    }
+    return row | observe(trajectory, spec)
+
+
+def observe(trajectory: BeadTrajectory, spec: Spec) -> dict[str, Any]:
+    """Return the columns of structure, displacement (up to the end of the window in which D is fitted) and D.
+
+    Raises
+    ------
+    InputError
+        The trajectory is too short.
+    """
+    try:
+        structure = radial_distribution(trajectory.positions_nm, trajectory.box_length_nm)
+        diffusion = self_diffusion(trajectory)
+    except ValueError as error:
+        raise InputError(
+            f"run {run_id(spec)}", "lengths.nvt_ps", spec["lengths"]["nvt_ps"], "a longer run", f"{error}."
+        ) from error
+    window = fit_window(
+        trajectory.frame_ps, trajectory.mass_g_mol, trajectory.temperature_k, trajectory.number_density_nm3
+    )
+    lags = np.arange(window[-1] + 1)
+    return {
+        "rdf": structure.rdf,
+        "rdf_se": structure.rdf_se,
+        "msd_time_ps": lags * trajectory.frame_ps,
+        "msd_nm2": mean_squared_displacement(trajectory.positions_nm)[lags],
+        "diffusion_nm2_ns": diffusion.diffusion_nm2_ns,
+        "diffusion_nm2_ns_se": diffusion.diffusion_nm2_ns_se,
+        "diffusion_yh_nm2_ns": diffusion.diffusion_yh_nm2_ns,
+    }
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status (0 done, 2 wrong input)."""
+    parser = argparse.ArgumentParser(prog="python -m mobcg.atomistic.observe", description=__doc__)
+    parser.add_argument("--spec", required=True, type=json.loads, help="atomistic spec as JSON")
+    parser.add_argument("--beads", required=True, type=Path, help="bead trajectory of mobcg.atomistic.simulate")
+    parser.add_argument("--out", required=True, type=Path, help="record (.parquet)")
+    options = parser.parse_args(arguments)
+    try:
+        row = record(options.spec, BeadTrajectory.load(options.beads))
+    except InputError as error:
+        print(error, file=sys.stderr)
+        return 2
+    write_record(options.out, "atomistic", row)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

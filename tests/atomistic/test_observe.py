@@ -1,0 +1,77 @@
+import json
+import math
+
+import numpy as np
+import pytest
+
+from mobcg.atomistic.observe import main, record
+from mobcg.errors import InputError
+from mobcg.observables import BeadTrajectory
+from mobcg.plan import run_id
+from mobcg.records import read_record
+
+from .conftest import SMALL
+
+DIFFUSION_NM2_NS = 2.0
+KNOWN = {
+    "status": "ok",
+    "reason": None,
+    "density_kg_m3": 870.0,
+    "density_kg_m3_se": 2.0,
+    "density_settled": True,
+    "time_step_fs": 2.0,
+    "versions": {"gmx": "2022.5"},
+}
+
+
+def random_walk(n_frames: int, box_nm: float = 3.2) -> BeadTrajectory:
+    """An ideal gas that diffuses: g = 1 and D is known."""
+    random = np.random.default_rng(0)
+    step = np.sqrt(2 * DIFFUSION_NM2_NS / 1000 * 1.0)
+    walk = random.uniform(0, box_nm, (1, 200, 3)) + np.cumsum(random.normal(0, step, (n_frames, 200, 3)), axis=0)
+    return BeadTrajectory(walk, box_nm, 1.0, 78.11, 298.15, metadata=KNOWN)
+
+
+def test_a_random_walk_gives_its_diffusion_coefficient_and_no_structure():
+    row = record(SMALL, random_walk(600))
+    assert row["diffusion_nm2_ns"] == pytest.approx(DIFFUSION_NM2_NS, rel=0.08)
+    assert row["diffusion_yh_nm2_ns"] > row["diffusion_nm2_ns"]
+    assert np.mean(row["rdf"][50:]) == pytest.approx(1.0, abs=0.02)
+    assert row["production_ps"] == 599
+    assert row["msd_time_ps"][0] == 0
+    assert row["msd_nm2"][0] == pytest.approx(0, abs=1e-5)
+    np.testing.assert_allclose(row["msd_nm2"][1:], 6e-3 * DIFFUSION_NM2_NS * row["msd_time_ps"][1:], rtol=0.1)
+
+
+def test_the_record_is_written_and_read_back(tmp_path):
+    random_walk(200).save(tmp_path / "beads.npz")
+    arguments = ["--spec", json.dumps(SMALL), "--beads", str(tmp_path / "beads.npz")]
+    assert main([*arguments, "--out", str(tmp_path / "record.parquet")]) == 0
+    row = read_record(tmp_path / "record.parquet")
+    assert row["run_id"] == run_id(SMALL)
+    assert row["spec"] == SMALL
+    assert row["density_settled"] is True
+    assert len(row["rdf"]) == 150
+
+
+def test_a_failed_run_is_a_row_with_its_reason(tmp_path):
+    failed = BeadTrajectory(
+        np.zeros((0, 64, 3)),
+        math.nan,
+        1.0,
+        78.11,
+        298.15,
+        metadata={"status": "failed", "reason": "it burst", "versions": {}},
+    )
+    failed.save(tmp_path / "beads.npz")
+    arguments = ["--spec", json.dumps(SMALL), "--beads", str(tmp_path / "beads.npz")]
+    assert main([*arguments, "--out", str(tmp_path / "record.parquet")]) == 0
+    row = read_record(tmp_path / "record.parquet")
+    assert (row["status"], row["reason"]) == ("failed", "it burst")
+    assert row["rdf"] is None
+    assert row["diffusion_nm2_ns"] is None
+
+
+def test_a_run_too_short_for_its_diffusion_says_which_length_to_change():
+    with pytest.raises(InputError, match=r"lengths\.nvt_ps"):
+        record(SMALL, random_walk(30))

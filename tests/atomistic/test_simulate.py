@@ -1,0 +1,117 @@
+import json
+import re
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+from mobcg.atomistic.force_field import molecule_files
+from mobcg.atomistic.gromacs import Machine
+from mobcg.atomistic.simulate import EXIT_UNFINISHED, main, planned_stages, rescaled_gro, simulate
+from mobcg.observables import BeadTrajectory
+from mobcg.units import mass_density_kg_m3
+
+from .conftest import SMALL
+
+WHOLE = SMALL | {
+    "n_molecules": 210,
+    "lengths": {"squeeze_ps": 8, "npt_block_ps": 8, "npt_max_ps": 32, "nvt_equilibration_ps": 2, "nvt_ps": 20},
+    "frame_ps": 1.0,
+}
+
+
+def command(spec, directory, *options: str) -> list[str]:
+    return [
+        "--spec",
+        json.dumps(spec),
+        "--work",
+        str(directory / "work"),
+        "--out",
+        str(directory / "beads.npz"),
+        *options,
+    ]
+
+
+@pytest.fixture(scope="module")
+def too_small(tmp_path_factory):
+    """The small liquid through the command line: its box is too small for g(r), so it fails as a result."""
+    directory = tmp_path_factory.mktemp("too_small")
+    assert main(command(SMALL, directory)) == 0
+    return directory
+
+
+def test_a_box_too_small_is_a_result_with_a_reason(too_small):
+    result = BeadTrajectory.load(too_small / "beads.npz")
+    assert result.metadata["status"] == "failed"
+    assert re.search(r"box of 64 molecules came out as 2\.\d+ nm", result.metadata["reason"])
+    assert result.positions_nm.shape == (0, 64, 3)
+    assert result.mass_g_mol == pytest.approx(78.11, abs=0.01)
+
+
+def test_a_second_start_repeats_no_stage(too_small):
+    stages = sorted(set(too_small.glob("work/step_*/*.gro")) - set(too_small.glob("work/step_*/molecule.gro")))
+    before = {path: path.stat().st_mtime_ns for path in stages}
+    assert {"squeeze.gro", "npt_00.gro", "npt_01.gro"} <= {path.name for path in stages}
+    reason = BeadTrajectory.load(too_small / "beads.npz").metadata["reason"]
+    assert simulate(SMALL, too_small / "work", Machine()).metadata["reason"] == reason
+    assert {path: path.stat().st_mtime_ns for path in stages} == before
+
+
+def test_when_the_time_is_up_the_exit_status_asks_for_another_start(tmp_path, capsys):
+    assert main(command(SMALL, tmp_path, "--max-hours", "0")) == EXIT_UNFINISHED
+    assert "start the same command again" in capsys.readouterr().err
+    assert not (tmp_path / "beads.npz").exists()
+
+
+def test_a_wrong_molecule_is_told_without_a_traceback(tmp_path, capsys):
+    wrong = SMALL | {"molecule": {"id": "ethanol", "smiles": "CCO"}}
+    assert main(command(wrong, tmp_path)) == 2
+    assert "It holds O" in capsys.readouterr().err
+
+
+def test_seeds_differ_between_stages_and_replicas():
+    seeds = [
+        stage.thermostat_seed
+        for replica in (0, 1)
+        for stage in planned_stages(SMALL | {"replica": replica}, 2.0).values()
+    ]
+    assert len(set(seeds)) == len(seeds) == 8
+
+
+def test_rescaling_reaches_the_box_and_keeps_velocities(too_small):
+    gro = (too_small / "work/step_2_fs/npt_01.gro").read_text()
+    scaled = rescaled_gro(gro, molecule_files(SMALL).masses_g_mol, 2.5)
+    assert scaled.split("\n")[-2].split() == ["2.50000"] * 3
+    assert [line[44:] for line in scaled.split("\n")[2:-2]] == [line[44:] for line in gro.split("\n")[2:-2]]
+    assert all(len(a) == len(b) for a, b in zip(gro.split("\n")[2:-2], scaled.split("\n")[2:-2], strict=True))
+
+
+@pytest.mark.workflow
+def test_a_run_killed_again_and_again_is_the_run_that_was_not(tmp_path):
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "killed").mkdir()
+    program = [sys.executable, "-m", "mobcg.atomistic.simulate"]
+    subprocess.run([*program, *command(WHOLE, tmp_path / "whole")], check=True)
+    for after_s in (3, 6, 12, 20):
+        child = subprocess.Popen([*program, *command(WHOLE, tmp_path / "killed")])
+        time.sleep(after_s)
+        child.send_signal(signal.SIGKILL)
+        child.wait()
+    subprocess.run([*program, *command(WHOLE, tmp_path / "killed")], check=True)
+    whole, killed = (BeadTrajectory.load(tmp_path / name / "beads.npz") for name in ("whole", "killed"))
+    assert whole.metadata == killed.metadata
+    assert np.array_equal(whole.positions_nm, killed.positions_nm)
+    assert np.array_equal(whole.forces_kj_mol_nm, killed.forces_kj_mol_nm)
+    assert not list(tmp_path.glob("*/work/step_*/*.trr"))
+
+    known = whole.metadata
+    assert known["status"] == "ok"
+    assert whole.positions_nm.shape == (21, 210, 3)
+    assert len(known["potential_kj_mol"]) == 21
+    assert known["density_kg_m3"] == pytest.approx(870, rel=0.04)
+    assert known["density_kg_m3"] == pytest.approx(mass_density_kg_m3(whole.number_density_nm3, whole.mass_g_mol))
+    # The centres of mass are as warm as the thermostat: vibrations and translation are in equilibrium.
+    assert known["temperature_centres_k"] == pytest.approx(298.15, rel=0.04)

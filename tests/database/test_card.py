@@ -1,0 +1,45 @@
+import re
+import subprocess
+import sys
+
+import pyarrow.parquet as pq
+
+from mobcg.database.card import card, main
+
+
+def test_card_is_what_the_command_prints_again(release):
+    command = [sys.executable, "-m", "mobcg.database.card", str(release)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert printed == (release / "README.md").read_text(encoding="utf-8")
+
+
+def test_counts_and_means_are_those_of_the_tables(release):
+    text = card(release)
+    coarse = pq.read_table(release / "data/coarse.parquet", columns=["status"])["status"].to_pylist()
+    row = next(line for line in text.splitlines() if line.startswith("| `data/coarse.parquet`"))
+    assert row.endswith(f"| {len(coarse)} | {coarse.count('failed')} |")
+    runs = pq.read_table(release / "data/atomistic.parquet", filters=[("molecule_id", "==", "benzene")]).to_pylist()
+    mean = sum(run["diffusion_nm2_ns"] for run in runs) / len(runs)
+    benzene = next(line for line in text.splitlines() if line.startswith("| benzene |"))
+    assert f"| {mean:.3f} ±" in benzene
+
+
+def test_a_changed_table_changes_the_card(editable):
+    rows = editable.rows("coarse")
+    editable.write("coarse", rows[:-1])
+    assert card(editable.path) != (editable.path / "README.md").read_text()
+
+
+def test_metastable_neopentane_is_said_only_where_it_is(release, editable):
+    assert "metastable" in card(release)
+    editable.write("molecules", [row for row in editable.rows("molecules") if row["molecule_id"] != "neopentane"])
+    assert "metastable" not in card(editable.path)
+
+
+def test_no_placeholder_is_left(release):
+    assert not re.findall(r"\$\w+", card(release))
+
+
+def test_directory_that_is_no_release_is_refused(tmp_path, capsys):
+    assert main([str(tmp_path)]) == 2
+    assert "release directory" in capsys.readouterr().err

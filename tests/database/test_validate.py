@@ -1,0 +1,362 @@
+"""Each way in which a release can be wrong is refused, and the finding names what and where."""
+
+import json
+import math
+import subprocess
+import sys
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mobcg.database.manifest import sha256_of
+from mobcg.database.validate import LISTED, main, validate
+from mobcg.plan import canonical_json, run_id
+
+
+def only(findings, table, field=None, row=None):
+    """Assert that findings are about this table (column, row) and nothing else; return them."""
+    assert findings
+    for finding in findings:
+        assert finding.table == table, finding
+        assert field is None or finding.field == field, finding
+        assert row is None or finding.row == row, finding
+    return findings
+
+
+def sound(editable, table, **wanted):
+    """Return the number of the first ok row of a table with these values."""
+    for number, row in enumerate(editable.rows(table)):
+        if row.get("status", "ok") == "ok" and all(row[name] == value for name, value in wanted.items()):
+            return number
+    raise AssertionError(f"no row {wanted} in {table}")
+
+
+# --- files ---
+
+
+@pytest.mark.parametrize("place", [10, 0.5, -10])
+def test_one_flipped_byte_is_refused(editable, place):
+    path = editable.table("coarse")
+    content = bytearray(path.read_bytes())
+    content[int(place * len(content)) if isinstance(place, float) else place] ^= 1
+    path.write_bytes(content)
+    findings = validate(editable.path)
+    assert ("data/coarse.parquet", "sha256") in {(finding.table, finding.field) for finding in findings}
+
+
+@pytest.mark.parametrize("kept", [0, 4, 1000, -1])
+def test_truncated_file_is_refused_even_when_signed(editable, kept):
+    path = editable.table("coarse")
+    path.write_bytes(path.read_bytes()[:kept])
+    assert "data/coarse.parquet" in {finding.table for finding in validate(editable.path)}
+    sums = editable.path / "SHA256SUMS"
+    lines = [line for line in sums.read_text().splitlines() if not line.endswith("coarse.parquet")]
+    sums.write_text("\n".join([*lines, f"{sha256_of(path)}  data/coarse.parquet"]) + "\n")
+    only(validate(editable.path), "coarse")
+
+
+def test_missing_unlisted_and_linked_files_are_refused(editable):
+    (editable.path / "CITATION.cff").unlink()
+    (editable.path / "data" / "notes.md").write_text("later")
+    assert {finding.table for finding in validate(editable.path)} == {"CITATION.cff", "data/notes.md"}
+    (editable.path / "CITATION.cff").symlink_to("/etc/hostname")
+    only(validate(editable.path), "CITATION.cff")
+
+
+def test_missing_table_is_refused(editable):
+    editable.table("splits").unlink()
+    editable.sign()
+    only(validate(editable.path), "splits")
+
+
+def test_no_directory_is_refused(tmp_path):
+    assert validate(tmp_path / "nowhere")
+
+
+# --- schema ---
+
+
+def test_wrong_unit_is_refused(editable):
+    schema = pq.read_schema(editable.table("coarse"))
+    number = schema.get_field_index("diffusion_nm2_ns")
+    field = schema.field(number)
+    schema = schema.set(number, field.with_metadata({**field.metadata, b"unit": b"nm**2/ps"}))
+    editable.write("coarse", editable.rows("coarse"), schema)
+    editable.sign()
+    only(validate(editable.path), "coarse", "diffusion_nm2_ns")
+
+
+def test_value_in_a_wrong_unit_is_refused(editable):
+    row = sound(editable, "coarse")
+    value = editable.rows("coarse")[row]["diffusion_nm2_ns"]
+    name = editable.change("coarse", row, diffusion_nm2_ns=value / 1000, diffusion_nm2_ns_se=value / 50_000)
+    assert "MSD" in {word for finding in validate(editable.path) for word in finding.rule.replace("/", " ").split()}
+    assert {finding.row for finding in validate(editable.path)} == {name}
+
+
+@pytest.mark.parametrize("kind", ["dropped", "renamed", "retyped"])
+def test_wrong_columns_are_refused(editable, kind):
+    rows = pq.read_table(editable.table("molecules"))
+    index = rows.column_names.index("formula")
+    changed = {
+        "dropped": lambda: rows.drop_columns(["formula"]),
+        "renamed": lambda: rows.rename_columns([name.replace("formula", "sum") for name in rows.column_names]),
+        "retyped": lambda: rows.set_column(index, "formula", pa.array([1] * len(rows))),
+    }[kind]()
+    pq.write_table(changed.replace_schema_metadata(rows.schema.metadata), editable.table("molecules"))
+    editable.sign()
+    assert {finding.field for finding in only(validate(editable.path), "molecules")} <= {"formula", "sum"}
+
+
+def test_other_major_schema_is_refused_and_an_older_minor_may_lack_columns(editable):
+    rows = pq.read_table(editable.table("molecules"))
+    footer = {**rows.schema.metadata, b"schema_version": b"2.0.0"}
+    pq.write_table(rows.replace_schema_metadata(footer), editable.table("molecules"))
+    editable.sign()
+    only(validate(editable.path), "molecules", "schema_version")
+    footer[b"schema_version"] = b"1.0.0-older"
+    older = rows.drop_columns(["reference_density_source"])
+    pq.write_table(older.replace_schema_metadata(footer), editable.table("molecules"))
+    editable.sign()
+    assert validate(editable.path) == []
+
+
+def test_descriptor_that_does_not_fit_is_refused(editable):
+    path = editable.path / "datapackage.json"
+    content = json.loads(path.read_text())
+    content["resources"][0]["rows"] += 1
+    content["resources"][1]["path"] = "../elsewhere.parquet"
+    editable.sign()
+    path.write_text(json.dumps(content))
+    (editable.path / "SHA256SUMS").write_text(
+        "".join(
+            f"{sha256_of(editable.path / line[66:])}  {line[66:]}\n"
+            for line in (editable.path / "SHA256SUMS").read_text().splitlines()
+        )
+    )
+    findings = only(validate(editable.path), "datapackage.json")
+    assert {finding.field for finding in findings} >= {"rows", "path"}
+
+
+# --- rows and keys ---
+
+
+@pytest.mark.parametrize(
+    ("table", "complains"),
+    [
+        ("atomistic", {"potentials", "evaluation"}),
+        ("potentials", {"coarse", "splits", "potentials"}),
+        ("coarse", {"splits"}),
+        ("splits", {"splits"}),
+        ("molecules", {"atomistic", "potentials", "coarse", "splits", "evaluation", "force_fields"}),
+        ("grid", {"grid"}),
+    ],
+)
+def test_dropped_row_is_refused_even_when_signed(editable, table, complains):
+    row = sound(editable, table)
+    rows = editable.rows(table)
+    editable.write(table, rows[:row] + rows[row + 1 :])
+    unsigned = {finding.table for finding in validate(editable.path)}
+    assert f"data/{table}.parquet" in unsigned
+    editable.sign()
+    assert {finding.table for finding in validate(editable.path)} & complains
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "value"),
+    [
+        ("coarse", "potential_id", "0123456789abcdef"),
+        ("coarse", "molecule_id", "nowhere"),
+        ("atomistic", "force_field_id", "0123456789abcdef"),
+        ("splits", "parent_potential_id", "0123456789abcdef"),
+        ("evaluation", "molecule_id", "nowhere"),
+    ],
+)
+def test_wrong_foreign_key_is_refused(editable, table, column, value):
+    editable.change(table, sound(editable, table), **{column: value})
+    findings = [finding for finding in validate(editable.path) if finding.rule.startswith("a value of")]
+    assert [(finding.table, finding.field, finding.value) for finding in findings] == [(table, column, value)]
+
+
+def test_repeated_and_unsorted_keys_are_refused(editable):
+    rows = editable.rows("molecules")
+    editable.write("molecules", [*rows, rows[-1]])
+    editable.sign()
+    assert {finding.rule for finding in only(validate(editable.path), "molecules")} == {"every key once"}
+    editable.write("molecules", rows[::-1])
+    editable.sign()
+    assert {finding.rule for finding in only(validate(editable.path), "molecules")} == {"sorted by key"}
+
+
+@pytest.mark.parametrize(
+    ("table", "columns", "rule"),
+    [
+        ("coarse", {"status": "perhaps"}, "one of ok, failed"),
+        ("molecules", {"role": "pet"}, "one of parent"),
+        ("molecules", {"name": None}, "never null"),
+        ("molecules", {"molar_mass_g_mol": -78.0}, "at least 1"),
+        ("atomistic", {"density_kg_m3_se": math.nan}, "finite"),
+        ("atomistic", {"density_kg_m3_se": math.inf}, "finite"),
+        ("coarse", {"diffusion_nm2_ns": None}, "null only with a reason"),
+        ("coarse", {"diffusion_nm2_ns": -1.0}, "above 0"),
+        ("coarse", {"diffusion_nm2_ns": 0.0}, "above 0"),
+        ("coarse", {"diffusion_nm2_ns_se": 0.0}, "above 0"),
+        ("coarse", {"rdf": [1.0] * 149}, "150 values"),
+        ("coarse", {"rdf": [-0.01] + [1.0] * 149}, "at least 0"),
+        ("coarse", {"rdf": [math.nan] + [1.0] * 149}, "finite"),
+        ("coarse", {"status": "failed"}, "a failed run has a reason"),
+    ],
+)
+def test_forbidden_values_are_refused(editable, table, columns, rule):
+    name = editable.change(table, sound(editable, table), **columns)
+    found = [finding for finding in validate(editable.path) if rule in finding.rule]
+    assert found
+    assert {(finding.table, finding.row) for finding in found} == {(table, name)}
+
+
+def test_null_with_a_reason_is_accepted(editable):
+    row = sound(editable, "coarse", thermostat="langevin")
+    editable.change("coarse", row, diffusion_nm2_ns=None, diffusion_nm2_ns_se=None, reason="too short for D")
+    assert validate(editable.path) == []
+
+
+def test_many_findings_of_one_kind_are_counted(editable):
+    rows = [row | {"kind": "odd"} for row in editable.rows("force_fields")]
+    editable.write("force_fields", rows)
+    editable.sign()
+    findings = only(validate(editable.path), "force_fields", "kind")
+    assert len(findings) == LISTED + 1
+    assert findings[-1].row == f"and {len(rows) - LISTED} more rows"
+
+
+# --- identity ---
+
+
+@pytest.mark.parametrize("table", ["atomistic", "potentials", "coarse"])
+def test_id_that_does_not_recompute_is_refused(editable, table):
+    row = sound(editable, table)
+    spec = json.loads(editable.rows(table)[row]["spec"]) | {"protocol": 99}
+    name = editable.change(table, row, spec=canonical_json(spec))
+    assert name != run_id(spec)
+    found = [finding for finding in validate(editable.path) if "SHA-256 of spec" in finding.rule]
+    assert [(finding.table, finding.row) for finding in found] == [(table, name)]
+
+
+def test_spec_that_is_not_canonical_json_is_refused(editable):
+    row = sound(editable, "atomistic")
+    text = editable.rows("atomistic")[row]["spec"]
+    for spec in (text.replace(",", ", ", 1), text[:-1], "[" * 5000, "1", "NaN"):
+        editable.change("atomistic", row, spec=spec)
+        assert "spec" in {finding.field for finding in validate(editable.path)}, spec[:20]
+
+
+def test_column_that_contradicts_the_spec_is_refused(editable):
+    name = editable.change("coarse", sound(editable, "coarse"), mass_g_mol=50.0)
+    found = [finding for finding in validate(editable.path) if "as the spec asks" in finding.rule]
+    assert [(finding.row, finding.field) for finding in found] == [(name, "mass_g_mol")]
+
+
+# --- physics ---
+
+
+def test_force_that_is_not_the_derivative_is_refused(editable):
+    row = sound(editable, "potentials", origin="ibi")
+    force = np.array(editable.rows("potentials")[row]["force_kj_mol_nm"])
+    force[60] *= 1.001
+    name = editable.change("potentials", row, force_kj_mol_nm=force.tolist())
+    only(validate(editable.path), "potentials", "force_kj_mol_nm", name)
+
+
+def test_scaled_potential_that_is_no_multiple_is_refused(editable):
+    row = sound(editable, "potentials", origin="scaled")
+    editable.change("potentials", row, scale_factor=editable.rows("potentials")[row]["scale_factor"] * 1.01)
+    findings = validate(editable.path)
+    assert "scale_factor times the parent's potential" in {finding.rule for finding in findings}
+
+
+def test_rdf_that_does_not_tend_to_one_is_refused(editable):
+    row = sound(editable, "coarse")
+    rdf = 1.15 * np.array(editable.rows("coarse")[row]["rdf"])
+    name = editable.change("coarse", row, rdf=rdf.tolist())
+    only(validate(editable.path), "coarse", "rdf", name)
+
+
+def test_broken_mass_law_is_refused(editable):
+    rows = editable.rows("coarse")
+    original = rows[sound(editable, "coarse", thermostat="nose_hoover")]
+    # A bead four times as heavy moves half as fast, and not as fast as before.
+    spec = json.loads(original["spec"]) | {"draw": 999, "mass_g_mol": 4 * original["mass_g_mol"]}
+    heavy = original | {"spec": canonical_json(spec), "run_id": run_id(spec), "mass_g_mol": spec["mass_g_mol"]}
+    editable.write("coarse", sorted([*rows, heavy], key=lambda row: row["run_id"]))
+    editable.sign()
+    broken = [finding for finding in validate(editable.path) if "sqrt(m)" in finding.rule]
+    assert heavy["run_id"] in {finding.row for finding in broken}
+    editable.write("coarse", sorted([*rows, heavy | slower(heavy, 2)], key=lambda row: row["run_id"]))
+    editable.sign()
+    assert not [finding for finding in validate(editable.path) if "sqrt(m)" in finding.rule]
+
+
+def slower(row, factor):
+    scaled = {name: row[name] / factor for name in row if name.startswith("diffusion")}
+    return scaled | {"msd_nm2": [value / factor for value in row["msd_nm2"]]}
+
+
+def test_inconsistent_densities_are_refused(editable):
+    row = sound(editable, "atomistic")
+    name = editable.change("atomistic", row, density_kg_m3=editable.rows("atomistic")[row]["density_kg_m3"] / 1000 + 1)
+    only(validate(editable.path), "atomistic", "density_kg_m3", name)
+
+
+def test_friction_without_a_thermostat_for_it_is_refused(editable):
+    row = sound(editable, "evaluation", thermostat="nose_hoover")
+    name = editable.change("evaluation", row, friction_1_ps=1.0)
+    only(validate(editable.path), "evaluation", "friction_1_ps", name)
+
+
+def test_alpha_and_score_must_follow_from_the_curves(editable):
+    row = sound(editable, "evaluation")
+    original = editable.rows("evaluation")[row]
+    editable.change("evaluation", row, alpha=2 * original["alpha"])
+    assert {finding.field for finding in only(validate(editable.path), "evaluation")} == {"alpha", "score"}
+    editable.change("evaluation", row, alpha=original["alpha"], score=original["score"] * 0.9)
+    only(validate(editable.path), "evaluation", "score")
+    error = original["rdf_error"] + 0.05
+    score = np.hypot(error / 0.1, np.log(original["alpha"]) / np.log(2))
+    editable.change("evaluation", row, rdf_error=error, score=score)
+    only(validate(editable.path), "evaluation", "rdf_error")
+
+
+# --- splits ---
+
+
+def test_potential_on_both_sides_is_refused(editable):
+    rows = editable.rows("splits")
+    row = next(number for number, row in enumerate(rows) if row["fold"] == "all" and row["split"] == "train")
+    editable.change("splits", row, split="validation")
+    only(validate(editable.path), "splits", "parent_potential_id")
+
+
+def test_held_out_molecule_in_training_is_refused(editable):
+    rows = [row | {"split": "train"} if row["fold"] == "benzene" else row for row in editable.rows("splits")]
+    editable.write("splits", rows)
+    editable.sign()
+    assert "test rows are those of the held-out molecule" in {finding.rule for finding in validate(editable.path)}
+
+
+# --- command line ---
+
+
+def test_command_line_exits_with_1_on_findings(editable, release, capsys):
+    assert main([str(release)]) == 0
+    assert capsys.readouterr().out.endswith("valid\n")
+    name = editable.change("coarse", sound(editable, "coarse"), diffusion_nm2_ns=-1.0)
+    done = subprocess.run(
+        [sys.executable, "-m", "mobcg.database.validate", str(editable.path), "--json"], capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    findings = json.loads(done.stdout)["findings"]
+    assert {(finding["table"], finding["row"], finding["field"]) for finding in findings} == {
+        ("coarse", name, "diffusion_nm2_ns")
+    }

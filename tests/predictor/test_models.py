@@ -1,0 +1,165 @@
+import dataclasses
+
+import numpy as np
+import pytest
+import torch
+
+from mobcg.errors import InputError
+from mobcg.pair import core_index
+from mobcg.predictor.dataset import Liquids
+from mobcg.predictor.models import bag2024, mobcg
+from mobcg.predictor.storage import MODELS, load_model, save_model
+from mobcg.predictor.train import potential_error_kt
+from mobcg.units import thermal_energy_kj_mol
+from tests.predictor.cases import TEMPERATURE_K
+
+SHORT = {**bag2024.DEFAULTS, "folds": 2, "epochs": 4}
+
+
+def silent(line: str) -> None:
+    pass
+
+
+def alike(first, second) -> bool:
+    return first.arrays.keys() == second.arrays.keys() and all(
+        np.array_equal(first.arrays[key], second.arrays[key]) for key in first.arrays
+    )
+
+
+def scaled(liquids: Liquids, mass: float = 1.0, energy: float = 1.0) -> Liquids:
+    return dataclasses.replace(
+        liquids,
+        mass_g_mol=liquids.mass_g_mol * mass,
+        temperature_k=liquids.temperature_k * energy,
+        potential_kj_mol=liquids.potential_kj_mol * energy,
+    )
+
+
+def test_models_are_found_by_name():
+    assert MODELS == ("bag2024", "mobcg")
+
+
+def test_mobcg_learns_what_it_is_shown(liquids):
+    settings = {"length_scales": [1.2], "noises": [1e-6]}
+    model = mobcg.train(liquids, settings, 1, silent)
+    assert potential_error_kt(model, liquids) < 0.01
+
+
+def test_mobcg_without_data_nearby_falls_back_to_the_closure(liquids):
+    model = mobcg.train(liquids, {"length_scales": [1.2], "noises": [1e6]}, 1, silent)
+    # In the dilute limit integral-equation theory is exact: U = −kT ln g.
+    dilute = dataclasses.replace(liquids, number_density_nm3=np.full(len(liquids), 1e-3))
+    potential, _ = model.predict(dilute)
+    seen = slice(core_index(liquids.rdf[0]) + 3, 140)
+    deviation = (potential[0] - liquids.potential_kj_mol[0])[seen] / thermal_energy_kj_mol(TEMPERATURE_K)
+    assert np.abs(deviation).max() < 0.05
+
+
+def test_mobcg_makes_little_of_a_single_parent(liquids):
+    model = mobcg.train(liquids.take([0, 1, 2]), mobcg.DEFAULTS, 1, silent)
+    assert model.settings["noise"] == max(mobcg.DEFAULTS["noises"])
+
+
+def test_mobcg_is_exact_in_mass_and_energy(liquids):
+    model = mobcg.train(liquids, mobcg.DEFAULTS, 1, silent)
+    potential, error = model.predict(liquids)
+    heavy, _ = model.predict(scaled(liquids, mass=7.0))
+    hot, hot_error = model.predict(scaled(liquids, energy=2.0))
+    np.testing.assert_array_equal(heavy, potential)
+    np.testing.assert_allclose(hot, 2 * potential, rtol=1e-10, atol=1e-10)
+    np.testing.assert_allclose(hot_error, 2 * error)
+
+
+def test_mobcg_training_on_other_units_is_the_same_model(liquids):
+    model, other = (mobcg.train(rows, mobcg.DEFAULTS, 1, silent) for rows in (liquids, scaled(liquids, 3.0, 1.7)))
+    np.testing.assert_allclose(other.arrays["weights"], model.arrays["weights"], rtol=1e-4, atol=1e-6)
+
+
+def test_mobcg_is_less_sure_of_what_it_never_saw(liquids):
+    model = mobcg.train(liquids, {"length_scales": [0.6], "noises": [1e-3]}, 1, silent)
+    strange = dataclasses.replace(liquids, rdf=liquids.rdf**3)
+    seen = slice(45, 100)
+    assert model.predict(strange)[1][0, seen].mean() > 3 * model.predict(liquids)[1][0, seen].mean()
+
+
+def test_leaving_groups_out_is_what_it_says():
+    generator = np.random.default_rng(2)
+    features, targets = generator.normal(size=(7, 3)), generator.normal(size=(7, 2))
+    groups = np.array([0, 0, 1, 1, 1, 2, 2])
+    kernel = mobcg._kernel(features, features, 1.3) + 0.2 * np.eye(7)
+    errors, variance = mobcg._leave_groups_out(kernel, targets, groups)
+    for group in range(3):
+        out, rest = np.flatnonzero(groups == group), np.flatnonzero(groups != group)
+        gain = kernel[np.ix_(out, rest)] @ np.linalg.inv(kernel[np.ix_(rest, rest)])
+        np.testing.assert_allclose(errors[out], targets[out] - gain @ targets[rest])
+        np.testing.assert_allclose(variance[out], np.diag(kernel[np.ix_(out, out)] - gain @ kernel[np.ix_(rest, out)]))
+
+
+def test_bag2024_learns_what_it_is_shown(liquids):
+    settings = {**SHORT, "epochs": 60}
+    model = bag2024.train(liquids, settings, 1, silent)
+    losses = model.history["outer_loss_per_epoch"]
+    assert losses[-1] < 0.05 * losses[0]
+
+
+def test_bag2024_has_the_published_layers(liquids):
+    model = bag2024.train(liquids, SHORT, 1, silent)
+    outer = [model.arrays[f"outer.0.weight.{layer}"].shape for layer in range(5)]
+    inner = [model.arrays[f"inner.0.weight.{layer}"].shape for layer in range(6)]
+    assert outer == [(585, 142), (490, 585), (411, 490), (345, 411), (100, 345)]
+    assert inner == [(499, 100), (453, 499), (411, 453), (373, 411), (338, 373), (20, 338)]
+
+
+def test_bag2024_predicts_as_its_torch_network_does(liquids):
+    generator = torch.Generator().manual_seed(3)
+    network = bag2024._network(5, [7, 6], 4, 0.05, generator)
+    dense = [module for module in network if isinstance(module, torch.nn.Linear)]
+    arrays = {f"outer.0.weight.{i}": module.weight.detach().numpy() for i, module in enumerate(dense)}
+    arrays |= {f"outer.0.bias.{i}": module.bias.detach().numpy() + i for i, module in enumerate(dense)}
+    for i, module in enumerate(dense):
+        module.bias.data += i
+    model = bag2024.Model({"folds": 1, "leak": 0.05, "outer": {"layers": [7, 6]}}, arrays)
+    inputs = np.random.default_rng(1).normal(size=(3, 5)).astype(np.float32)
+    expected = network(torch.tensor(inputs)).detach().numpy()
+    np.testing.assert_allclose(model._ensemble("outer", inputs)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_bag2024_needs_two_parents(liquids):
+    with pytest.raises(ValueError, match="two parent potentials"):
+        bag2024.train(liquids.take([0, 1, 2]), SHORT, 1, silent)
+
+
+@pytest.mark.parametrize(("module", "settings"), [(mobcg, mobcg.DEFAULTS), (bag2024, SHORT)])
+def test_training_is_repeatable_and_survives_the_disk(module, settings, liquids, tmp_path):
+    name = module.__name__.rsplit(".", 1)[-1]
+    first, second = (module.train(liquids, settings, 5, silent) for _ in range(2))
+    assert alike(first, second)
+    for number, model in enumerate((first, second)):
+        save_model(tmp_path / str(number), name, model)
+    for file in ("model.json", "weights.npz"):
+        assert (tmp_path / "0" / file).read_bytes() == (tmp_path / "1" / file).read_bytes()
+    loaded = load_model(tmp_path / "0")
+    assert alike(loaded, first)
+    np.testing.assert_array_equal(loaded.predict(liquids)[0], first.predict(liquids)[0])
+
+
+def test_another_seed_is_another_network(liquids):
+    assert not alike(bag2024.train(liquids, SHORT, 5, silent), bag2024.train(liquids, SHORT, 6, silent))
+
+
+def test_weights_hold_no_pickle_and_must_belong_to_the_model(liquids, tmp_path):
+    save_model(tmp_path, "mobcg", mobcg.train(liquids, mobcg.DEFAULTS, 1, silent))
+    with (tmp_path / "weights.npz").open("r+b") as stream:
+        stream.seek(2000)
+        stream.write(b"\xff\xfe")
+    with pytest.raises(InputError, match="SHA-256"):
+        load_model(tmp_path)
+
+
+def test_a_weights_file_with_a_pickle_is_refused(tmp_path):
+    class Evil:
+        def __reduce__(self):
+            return print, ("executed",)
+
+    with pytest.raises(ValueError, match=r"allow_pickle"):
+        save_model(tmp_path, "mobcg", mobcg.Model({}, {"weights": np.array([Evil()], dtype=object)}))

@@ -1,0 +1,63 @@
+import json
+
+import pytest
+
+from mobcg.predictor.train import main
+from tests.predictor.cases import write_tables
+
+SETTINGS = {"mobcg": "{}", "bag2024": '{"folds":2,"epochs":3}'}
+
+
+def arguments(tables, out, model="mobcg", fold="benzene", **options) -> list[str]:
+    words = {
+        "tables": tables,
+        "out": out,
+        "model": model,
+        "fold": fold,
+        "settings": SETTINGS.get(model, "{}"),
+    } | options
+    return [word for name, value in words.items() for word in (f"--{name}", str(value))]
+
+
+@pytest.mark.parametrize("model", ["mobcg", "bag2024"])
+def test_same_tables_and_seed_give_the_same_files(model, liquids, tmp_path):
+    tables = write_tables(tmp_path, liquids, "benzene")
+    for out in ("first", "second"):
+        assert main(arguments(tables, tmp_path / out, model)) == 0
+    names = {path.name for path in (tmp_path / "first").iterdir()}
+    assert names == {"model.json", "weights.npz", "training.json", "timing.json", "README.md"}
+    for name in names - {"timing.json"}:
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes(), name
+
+
+def test_training_record_knows_what_was_held_out(liquids, tmp_path):
+    main(arguments(write_tables(tmp_path, liquids, "benzene"), tmp_path / "out"))
+    record = json.loads((tmp_path / "out/training.json").read_text())
+    assert record["trained_on_molecules"] == ["mesitylene", "neopentane"]
+    assert record["rows"] == {"train": 9, "validation": 3, "test": 6}
+    assert record["parent_potentials"] == {"train": 3, "validation": 1, "test": 2}
+    assert 0 < record["train_error_kt"] < record["validation_error_kt"] < 1
+    assert "every row that descends from benzene" in (tmp_path / "out/README.md").read_text()
+
+
+def test_the_held_out_rows_do_not_reach_the_model(liquids, tmp_path):
+    poisoned = liquids.take(range(len(liquids)))
+    poisoned.rdf[liquids.parent_molecule_id == "benzene"] *= 1.5
+    for name, rows in (("clean", liquids), ("poisoned", poisoned)):
+        main(arguments(write_tables(tmp_path / name, rows, "benzene"), tmp_path / name / "out"))
+    first, second = ((tmp_path / name / "out/weights.npz").read_bytes() for name in ("clean", "poisoned"))
+    assert first == second
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"model": "alphafold"}, "allowed: bag2024 | mobcg"),
+        ({"settings": '{"epoch":3}'}, "allowed: length_scales | noises"),
+        ({"fold": "toluene"}, "allowed: benzene"),
+    ],
+)
+def test_a_wrong_option_is_explained_without_a_traceback(options, message, liquids, tmp_path, capsys):
+    assert main(arguments(write_tables(tmp_path, liquids, "benzene"), tmp_path / "out", **options)) == 2
+    assert message in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()

@@ -1,0 +1,161 @@
+"""The whole report: everything is there, nothing is loaded from elsewhere, and missing pieces make notes."""
+
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+
+import pytest
+
+from mobcg.pair import R_NM
+from mobcg.predictor.scoring import scoreboard
+from mobcg.report.liquids import liquids_of
+from mobcg.report.make import FIGURES, exhibits, main, make_report
+from mobcg.report.release import evaluation_table
+from mobcg.report.scores import score_liquids, summarise
+
+from .conftest import failed, read_back, write_release
+
+OUTPUTS = {"report.html", "scoreboard.md", "scoreboard.csv", *(f"figures/{name}.png" for name in FIGURES)}
+VOID = {"meta", "img", "link", "br"}
+
+
+class Page(HTMLParser):
+    """Collects what a page would load, and checks that its elements nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open, self.tags, self.sources, self.text = [], [], [], []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append(tag)
+        self.sources += [value for name, value in attrs if name in ("src", "href")]
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+
+def made(tmp_path, tables, **options):
+    release = write_release(tmp_path / "2026.11.0", tables)
+    out = tmp_path / "out"
+    make_report(release, out, options.get("title"), options.get("rough", False))
+    assert {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()} == OUTPUTS
+    return out, Page((out / "report.html").read_text(encoding="utf-8"))
+
+
+def test_a_whole_release_makes_every_output_twice_the_same(tmp_path, release_dir):
+    for name in ("first", "second"):
+        main(["--release", str(release_dir), "--out", str(tmp_path / name), "--rough"])
+    for name in OUTPUTS:
+        assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes(), name
+    page = Page((tmp_path / "first/report.html").read_text(encoding="utf-8"))
+    embedded = [source for source in page.sources if source.startswith("data:image/png;base64,")]
+    pictures = [base64.b64decode(source.partition(",")[2]) for source in embedded]
+    assert pictures == [(tmp_path / f"first/figures/{name}.png").read_bytes() for name in FIGURES]
+    assert all(source.startswith(("data:", "#")) for source in page.sources)
+    assert "script" not in page.tags
+    text = " ".join(page.text)
+    assert "Rough numbers" in text
+    assert "29 Sep 2021" in text
+    assert "2026.11.0" in text
+    assert str(tmp_path) not in text
+
+
+def test_text_of_the_release_is_escaped(tmp_path, tables):
+    evil = "<script>alert(1)</script>$\\frac$|\"'"
+    tables["molecules"][0]["name"] = evil
+    tables["coarse"][0] = failed(tables["coarse"][0], evil)
+    tables["evaluation"][0] = failed(tables["evaluation"][0], evil)
+    out, page = made(tmp_path, tables, title=evil)
+    assert "script" not in page.tags
+    assert evil in "".join(page.text)
+    line = next(line for line in (out / "scoreboard.md").read_text().splitlines() if "alert" in line)
+    assert len(re.findall(r"(?<!\\)\|", line)) == 11
+
+
+def test_one_liquid_one_replica_and_no_synthetic_force_field(tmp_path, tables):
+    def keep(row):
+        return row["molecule_id"] == "benzene" and row.get("replica", 0) == 0
+
+    small = {name: [row for row in rows if keep(row)] for name, rows in tables.items() if name != "grid"}
+    _, page = made(tmp_path, small)
+    text = " ".join(page.text)
+    assert "there are no synthetic force fields" in text
+    assert "one replica, so no error band" in text
+    assert "Rough numbers" not in text
+
+
+def test_a_failed_run_of_each_kind_is_named_with_its_reason(tmp_path, tables):
+    for name in ("atomistic", "potentials", "coarse", "evaluation"):
+        tables[name] = [
+            failed(row, f"{name} was killed\nlog line") if i == 0 else row for i, row in enumerate(tables[name])
+        ]
+    _, page = made(tmp_path, tables)
+    text = " ".join(page.text)
+    for name in ("atomistic", "potentials", "coarse", "evaluation"):
+        assert f"{name} was killed" in text
+    assert "log line" not in text
+    assert "1 of 3 replicas failed" in text
+
+
+@pytest.mark.parametrize("missing", ["molecules", "atomistic", "potentials", "coarse", "evaluation"])
+def test_a_missing_table_makes_a_note(tmp_path, tables, missing):
+    del tables[missing]
+    release = read_back(tmp_path, **tables)
+    shown = notes(tmp_path, release)
+    expected = {
+        "molecules": ("density", "no atomistic density with a reference beside it"),
+        "atomistic": ("rdf", "no atomistic g(r) in the release"),
+        "potentials": ("convergence", "no inversion with a history of iterations"),
+        "coarse": ("diffusion", "no coarse-grained record with a self-diffusion coefficient"),
+        "evaluation": ("plane", "no model was scored"),
+    }
+    name, note = expected[missing]
+    assert note in shown[name]
+    assert missing in release.missing
+
+
+def notes(directory, release) -> dict[str, tuple[str, ...]]:
+    """Return name → notes of the exhibits, nothing rendered."""
+    liquids = liquids_of(release)
+    scores = score_liquids(
+        scoreboard(evaluation_table(directory)).to_pylist(), {liquid.molecule_id: liquid.name for liquid in liquids}
+    )
+    made = exhibits(release, liquids, scores, summarise(scores))
+    assert tuple(made) == FIGURES
+    return {name: exhibit.notes for name, exhibit in made.items()}
+
+
+def test_when_every_run_failed_every_figure_says_so(tmp_path, tables):
+    for name in ("atomistic", "potentials", "coarse", "evaluation"):
+        tables[name] = [failed(row, "no program") for row in tables[name]]
+    _, page = made(tmp_path, tables)
+    assert " ".join(page.text).count("Nothing to show") == len(FIGURES)
+
+
+def test_an_empty_release_makes_a_report(tmp_path):
+    _, page = made(tmp_path, {"grid": [{"r_nm": r} for r in R_NM.tolist()]})
+    assert "No model was scored" in " ".join(page.text)
+
+
+def test_a_model_that_one_liquid_lacks_is_noted(tmp_path, tables):
+    tables["evaluation"] = [
+        row for row in tables["evaluation"] if (row["molecule_id"], row["model"]) != ("benzene", "mobcg")
+    ]
+    shown = notes(tmp_path, read_back(tmp_path, **tables))
+    assert "benzene: no row for mobcg" in shown["plane"]
+    assert shown["scoreboard"] == ("mobcg: in the mean of 1 of 2 liquids",)
+
+
+def test_a_wrong_directory_is_told_in_one_line(tmp_path):
+    with pytest.raises(SystemExit) as told:
+        main(["--release", str(tmp_path), "--out", str(tmp_path / "out")])
+    assert "found 'no table'" in str(told.value)

@@ -1,0 +1,264 @@
+import os
+import shutil
+import subprocess
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mobcg import __version__
+from mobcg.__main__ import main
+
+REPOSITORY = Path(__file__).parents[1]
+needs_gromacs = pytest.mark.skipif(
+    shutil.which("gmx") is None and "GMXDATA" not in os.environ, reason="no GROMACS, so no oplsaa.ff to check against"
+)
+
+
+@pytest.fixture
+def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a directory with a copy of config/ in which the command is called."""
+    shutil.copytree(REPOSITORY / "config", tmp_path / "config")
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def call(cwd: Path, *arguments: str) -> subprocess.CompletedProcess:
+    """Run the command as a user does, in a process of its own."""
+    return subprocess.run(
+        [sys.executable, "-m", "mobcg", *arguments], cwd=cwd, capture_output=True, text=True, check=False
+    )
+
+
+def test_version(capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["--version"])
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"mobcg {__version__}\n"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [[], ["molecule"], ["release"], ["fly"], ["molecule", "draft"], ["molecule", "check"], ["status", "--size", "1"]],
+)
+def test_a_wrong_command_line_is_explained(arguments: list[str], capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(arguments)
+    assert caught.value.code == 2
+    assert "usage: mobcg" in capsys.readouterr().err
+
+
+# mobcg molecule
+
+
+@needs_gromacs
+def test_a_draft_passes_the_check(house: Path) -> None:
+    drafted = call(house, "molecule", "draft", "CCCCCCC", "--id", "n-heptane", "--density-kg-m3", "679.5")
+    assert (drafted.returncode, drafted.stderr) == (0, "")
+    (house / "config/molecules/n-heptane.yaml").write_text(drafted.stdout)
+    checked = call(house, "molecule", "check", "config/molecules/n-heptane.yaml")
+    assert (checked.returncode, checked.stderr) == (0, "")
+    assert checked.stdout == "config/molecules/n-heptane.yaml: n-heptane, C7H16, 100.205 g/mol: fine\n"
+
+
+@needs_gromacs
+def test_the_default_draft_passes_the_check_too(house: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["molecule", "draft", "Cc1ccccc1"]) == 0
+    Path("new-molecule.yaml").write_text(capsys.readouterr().out)
+    assert main(["molecule", "check", "new-molecule.yaml"]) == 0
+
+
+@needs_gromacs
+def test_the_shipped_molecules_pass(house: Path, capsys: pytest.CaptureFixture) -> None:
+    files = sorted(map(str, Path("config/molecules").glob("*.yaml")))
+    assert main(["molecule", "check", *files]) == 0
+    assert capsys.readouterr().out.count(": fine\n") == len(files)
+
+
+@needs_gromacs
+@pytest.mark.parametrize(
+    ("smiles", "words"),
+    [
+        ("CCO", "the elements C and H"),
+        ("C[N+](C)(C)C", "the elements C and H"),
+        ("[CH3]", "closed-shell"),
+        ("[CH2-]C", "neutral"),
+        ("C1CC1", "rings of 5 or more"),
+        ("C1CCC1", "rings of 5 or more"),
+        ("C=C", "no OPLS-AA type"),
+        ("CC.C", "one molecule"),
+        ("C1CC", "RDKit can read"),
+        ("", "RDKit can read"),
+        ("*", "the elements C and H"),
+        ("$(touch hacked)", "RDKit can read"),
+        ("C;touch hacked", "RDKit can read"),
+        ("C`touch hacked`", "RDKit can read"),
+        ("C\n!!python/object/apply:os.system ['touch hacked']", None),
+    ],
+)
+def test_a_molecule_that_cannot_be_simulated(
+    house: Path, capsys: pytest.CaptureFixture, smiles: str, words: str | None
+) -> None:
+    status = main(["molecule", "draft", smiles])
+    printed = capsys.readouterr()
+    assert not Path("hacked").exists()
+    if words is None:
+        # RDKit takes what follows a blank for a name; nothing of it may reach the draft.
+        assert "python" not in printed.out
+        return
+    assert status == 2
+    assert printed.out == ""
+    assert words in printed.err
+    assert smiles[:20] in printed.err
+    assert "Traceback" not in printed.err
+
+
+@needs_gromacs
+@pytest.mark.parametrize("molecule_id", ["$(touch hacked)", "a;touch hacked", "../../hacked", "x\nrole: parent", "A B"])
+def test_a_wrong_id_is_refused(house: Path, capsys: pytest.CaptureFixture, molecule_id: str) -> None:
+    assert main(["molecule", "draft", "CCCCCCC", "--id", molecule_id]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert "mobcg molecule draft: id: found" in printed.err
+    assert not list(house.rglob("*hacked*"))
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"smiles": "C1CC"}, "smiles"),
+        ({"inchikey": "YXFVVABEGXRONW-UHFFFAOYSA-N"}, "inchikey"),
+        ({"colour": "red"}, "colour"),
+        ({"temperature_k": -1}, "temperature_k"),
+        ({"id": "a;touch hacked"}, "id"),
+    ],
+)
+def test_a_wrong_molecule_file(house: Path, capsys: pytest.CaptureFixture, change: dict, key: str) -> None:
+    path = Path("config/molecules/benzene.yaml")
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | change))
+    assert main(["molecule", "check", str(path)]) == 2
+    assert capsys.readouterr().err.startswith(f"mobcg: config/molecules/benzene.yaml: {key}: found ")
+    assert not (house / "hacked").exists()
+
+
+def test_wrong_input_is_one_line_and_no_traceback_in_a_real_process(house: Path) -> None:
+    (house / "bad.yaml").write_text("name: !!python/object/apply:os.system ['touch hacked']\n")
+    done = call(house, "molecule", "check", "bad.yaml")
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert done.stderr.startswith("mobcg: bad.yaml: found ")
+    assert "Traceback" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (house / "hacked").exists()
+
+
+# mobcg status, mobcg estimate
+
+
+@needs_gromacs
+@pytest.mark.parametrize(("command", "scale"), [("status", "demo"), ("estimate", "paper")])
+def test_status_and_estimate_write_nothing(
+    house: Path, capsys: pytest.CaptureFixture, command: str, scale: str
+) -> None:
+    before = sorted(house.rglob("*"))
+    assert main([command, "--scale", scale]) == 0
+    printed = capsys.readouterr().out
+    words = {"status": ("atomistic", "inversion", "coarse shards", "evaluation"), "estimate": ("simulate_atomistic",)}
+    assert all(word in printed for word in words[command])
+    assert sorted(house.rglob("*")) == before
+
+
+@needs_gromacs
+def test_the_scale_of_the_configuration_is_the_default(house: Path, capsys: pytest.CaptureFixture) -> None:
+    main(["estimate", "--scale", "workstation"])
+    named = capsys.readouterr().out
+    (house / "config/config.yaml").write_text("scale: workstation\nversion: 2026.11.0\n")
+    main(["estimate"])
+    assert capsys.readouterr().out == named
+
+
+@pytest.mark.parametrize("command", ["status", "estimate"])
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (None, "config/config.yaml: found 'No such file or directory'"),
+        ("- a list", "keys and values"),
+        ("", "keys and values"),
+        ("version: [", "YAML"),
+        ("version: 2026.11.0\ncolour: red", "colour"),
+        ("version: 2026.11.0\nscale: huge", "one of demo, paper, workstation"),
+        ("version: 2026.11.0\nmolecules_dir: nowhere", "nowhere"),
+        ("version: 2026.11.0\nbase_release: nowhere", "base_release"),
+    ],
+)
+def test_a_wrong_configuration(
+    house: Path, capsys: pytest.CaptureFixture, command: str, text: str | None, words: str
+) -> None:
+    path = house / "config/config.yaml"
+    path.unlink()
+    if text is not None:
+        path.write_text(text)
+    assert main([command]) == 2
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith("mobcg: ")
+    assert words in printed.err
+
+
+@needs_gromacs
+def test_status_stops_at_a_molecule_that_cannot_be_simulated(house: Path, capsys: pytest.CaptureFixture) -> None:
+    from mobcg.molecule import draft
+
+    (house / "config/molecules/ethanol.yaml").write_text(draft("CCO", "ethanol"))
+    assert main(["status"]) == 2
+    assert "config/molecules/ethanol.yaml: smiles: found 'CCO'" in capsys.readouterr().err
+
+
+@needs_gromacs
+def test_status_tells_why_a_run_failed(house: Path, capsys: pytest.CaptureFixture) -> None:
+    from mobcg import records
+    from mobcg.plan import load_plan
+
+    plan = load_plan({"version": "2026.11.0"})
+    name, spec = next(iter(plan.atomistic.items()))
+    row = {
+        "run_id": name,
+        "molecule_id": "benzene",
+        "force_field_id": "0" * 16,
+        "replica": 0,
+        "temperature_k": 298.15,
+        "pressure_bar": 1.0,
+        "n_molecules": 2,
+        "status": "failed",
+        "spec": spec,
+        "versions": {},
+    }
+    path = Path(plan.record_path("atomistic", name))
+    for reason, shown in (("[bold]LINCS[/bold] warnings\nmore", "[bold]LINCS[/bold] warnings"), (None, "no reason")):
+        records.write_record(path, "atomistic", {**row, "reason": reason})
+        assert main(["status"]) == 0
+        assert f"atomistic {name}: {shown}" in capsys.readouterr().out
+
+
+# mobcg doctor, mobcg release
+
+
+def test_doctor_shows_advice_as_it_is_written(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> None:
+    monkeypatch.setattr("mobcg.doctor.PACKAGES", ("no-such-package",))
+    monkeypatch.setenv("COLUMNS", "160")
+    assert main(["doctor"]) == 1
+    printed = capsys.readouterr().out
+    assert "no-such-package" in printed
+    assert "mobcg[workflow]" in printed
+
+
+@pytest.mark.parametrize("name", ["validate", "diff", "download"])
+def test_release_hands_its_arguments_on(name: str, capsys: pytest.CaptureFixture) -> None:
+    if find_spec(f"mobcg.database.{name}") is None:
+        pytest.skip(f"mobcg.database.{name} is not written yet")
+    with pytest.raises(SystemExit) as caught:
+        main(["release", name, "--help"])
+    assert caught.value.code == 0
+    assert "usage" in capsys.readouterr().out

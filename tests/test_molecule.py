@@ -1,0 +1,147 @@
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mobcg import molecule
+from mobcg.config import Molecule, load_molecule
+from mobcg.errors import InputError
+from mobcg.units import number_density_nm3
+
+REPOSITORY = Path(__file__).parents[1]
+MOLECULES = sorted((REPOSITORY / "config/molecules").glob("*.yaml"))
+# Molar masses (g/mol) of IUPAC 2021 atomic weights, and atoms, counted by hand from the formula.
+KNOWN = {
+    "2-3-4-trimethylpentane": ("C8H18", 114.232, 26),
+    "2-3-dimethylbutane": ("C6H14", 86.178, 20),
+    "3-ethylhexane": ("C8H18", 114.232, 26),
+    "3-methylpentane": ("C6H14", 86.178, 20),
+    "benzene": ("C6H6", 78.114, 12),
+    "ethylbenzene": ("C8H10", 106.168, 18),
+    "mesitylene": ("C9H12", 120.195, 21),
+    "neopentane": ("C5H12", 72.151, 17),
+}
+
+
+@pytest.mark.parametrize("path", MOLECULES, ids=lambda path: path.stem)
+def test_the_shipped_molecules_are_what_they_say(path: Path) -> None:
+    species = molecule.species_of(load_molecule(path), path)
+    if path.stem in KNOWN:
+        formula, molar_mass_g_mol, n_atoms = KNOWN[path.stem]
+        assert (species.formula, species.n_atoms, species.charge) == (formula, n_atoms, 0)
+        assert species.molar_mass_g_mol == pytest.approx(molar_mass_g_mol, abs=0.003)
+
+
+def test_every_known_molecule_is_shipped() -> None:
+    assert set(KNOWN) <= {path.stem for path in MOLECULES}
+
+
+def test_ways_to_write_a_molecule_are_one_species() -> None:
+    first = molecule.parse_smiles("CCc1ccccc1", "here")
+    assert molecule.parse_smiles("C1=CC=CC=C1CC", "here") == first
+    assert molecule.parse_smiles("c1(CC)ccccc1", "here") == first
+    assert first.smiles == "CCc1ccccc1"
+
+
+@pytest.mark.parametrize(
+    "smiles", ["", "C1CC", "c1cccc1", "C(C)(C)(C)(C)C", "CC(", "benzene", "C;touch hacked", "$(touch hacked)", "C\\x00"]
+)
+def test_what_rdkit_cannot_read(smiles: str) -> None:
+    with pytest.raises(InputError, match=r"file\.yaml: smiles: found .*a SMILES that RDKit can read"):
+        molecule.parse_smiles(smiles, "file.yaml")
+
+
+@pytest.mark.parametrize("smiles", ["C.C", "[Na+].[Cl-]", "CC.O"])
+def test_mixtures_and_salts(smiles: str) -> None:
+    with pytest.raises(InputError, match="one molecule"):
+        molecule.parse_smiles(smiles, "file.yaml")
+
+
+def test_the_charge_is_told() -> None:
+    assert molecule.parse_smiles("C[N+](C)(C)C", "here").charge == 1
+    assert molecule.parse_smiles("CC(=O)[O-]", "here").charge == -1
+
+
+def test_smiles_and_inchikey_must_be_of_one_molecule() -> None:
+    content = yaml.safe_load((REPOSITORY / "config/molecules/benzene.yaml").read_text())
+    wrong = Molecule.model_validate(content | {"smiles": "Cc1ccccc1"})
+    with pytest.raises(InputError, match=r"benzene\.yaml: inchikey: .*YXFVVABEGXRONW-UHFFFAOYSA-N, from the SMILES"):
+        molecule.species_of(wrong, "benzene.yaml")
+
+
+@pytest.mark.parametrize("edge_nm", [3.2, 3.4, 5.0])
+def test_molecules_in_box_is_the_least_number_with_that_edge(edge_nm: float) -> None:
+    n = molecule.molecules_in_box(edge_nm, 873.5, 78.114)
+    density = number_density_nm3(873.5, 78.114)
+    assert (n / density) ** (1 / 3) >= 1.015 * edge_nm > ((n - 1) / density) ** (1 / 3)
+    assert (n / (1.04 * density)) ** (1 / 3) > edge_nm  # four per cent denser than expected
+
+
+def test_a_draft_passes_the_check_that_files_must_pass(tmp_path: Path) -> None:
+    path = tmp_path / "n-heptane.yaml"
+    path.write_text(molecule.draft("C(C)CCCCC", "n-heptane"))
+    assert "a guess" in path.read_text()
+    loaded = load_molecule(path)
+    assert molecule.species_of(loaded, path).formula == "C7H16"
+    assert loaded.role == "extension"
+    assert loaded.smiles == "CCCCCCC"
+
+
+def test_a_draft_takes_the_density() -> None:
+    content = yaml.safe_load(molecule.draft("CCCCCCC", "n-heptane", 679.5))
+    assert content["reference_density_kg_m3"] == 679.5
+    assert "guess" not in content["reference_density_source"]
+
+
+def test_a_draft_keeps_a_smiles_with_a_backslash() -> None:
+    smiles = yaml.safe_load(molecule.draft("C/C=C\\C", "cis-2-butene"))["smiles"]
+    assert "\\" in smiles
+    assert molecule.parse_smiles(smiles, "here").inchikey == "IAQRGUVFOMOMEM-ARJAWSKDSA-N"
+
+
+@pytest.mark.parametrize("molecule_id", ["123", "no", "2024-01-01", "1e5", "null"])
+def test_a_draft_of_an_id_that_yaml_takes_for_something_else(molecule_id: str) -> None:
+    assert yaml.safe_load(molecule.draft("CC", molecule_id))["id"] == molecule_id
+
+
+@pytest.mark.parametrize("molecule_id", ["Heptane", "n heptane", "../x", "x\nrole: parent", "", 'x"', "x;touch y"])
+def test_a_draft_with_a_wrong_id_is_refused(molecule_id: str) -> None:
+    with pytest.raises(InputError, match="mobcg molecule draft: id: found"):
+        molecule.draft("CCCCCCC", molecule_id)
+
+
+@pytest.mark.parametrize("density_kg_m3", [0.0, -679.5, float("nan"), float("inf")])
+def test_a_draft_with_a_wrong_density_is_refused(density_kg_m3: float) -> None:
+    with pytest.raises(InputError, match="reference_density_kg_m3: found"):
+        molecule.draft("CCCCCCC", "n-heptane", density_kg_m3)
+
+
+# A user's own topology
+
+
+def own(itp: str) -> Molecule:
+    content = yaml.safe_load((REPOSITORY / "config/molecules/benzene.yaml").read_text())
+    return Molecule.model_validate(content | {"topology": {"itp": itp, "gro": "a.gro"}})
+
+
+def test_a_topology_lies_beside_or_below_its_molecule(tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    (tmp_path / "sub" / "a.itp").touch()
+    where = tmp_path / "benzene.yaml"
+    assert molecule.topology_path(own("sub/a.itp"), where, "itp") == (tmp_path / "sub/a.itp").resolve()
+    assert molecule.topology_path(own("sub/../sub/a.itp"), where, "itp").is_file()
+
+
+@pytest.mark.parametrize("itp", ["../secret.itp", "/etc/passwd", "sub/../../secret.itp", "link.itp"])
+def test_a_topology_outside_is_refused(tmp_path: Path, itp: str) -> None:
+    (tmp_path / "secret.itp").touch()
+    (tmp_path / "molecules" / "sub").mkdir(parents=True)
+    (tmp_path / "molecules" / "link.itp").symlink_to(tmp_path / "secret.itp")
+    with pytest.raises(InputError, match=r"topology\.itp: found .*below the molecule's directory"):
+        molecule.topology_path(own(itp), tmp_path / "molecules" / "benzene.yaml", "itp")
+
+
+@pytest.mark.parametrize("itp", ["missing.itp", "", "."])
+def test_a_topology_that_is_not_there(tmp_path: Path, itp: str) -> None:
+    with pytest.raises(InputError, match="a file that exists"):
+        molecule.topology_path(own(itp), tmp_path / "benzene.yaml", "itp")

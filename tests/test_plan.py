@@ -1,0 +1,385 @@
+import hashlib
+import json
+import shutil
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+
+from mobcg import plan as planning
+from mobcg.errors import InputError
+from mobcg.molecule import draft
+from mobcg.plan import Plan, canonical_json, expand_shard, load_plan, run_id, seed
+from mobcg.units import number_density_nm3
+
+REPOSITORY = Path(__file__).parents[1]
+STAGES = ("atomistic", "inversions", "shards")
+
+ATOMISTIC = {
+    "kind": "atomistic",
+    "protocol": 1,
+    "molecule": {"id": "benzene", "smiles": "c1ccccc1"},
+    "force_field": {"kind": "pristine"},
+    "temperature_k": 298.15,
+    "pressure_bar": 1.01325,
+    "n_molecules": 231,
+    "start_density_kg_m3": 873.5,
+    "lengths": {
+        "squeeze_ps": 20.0,
+        "npt_block_ps": 20.0,
+        "npt_max_ps": 80.0,
+        "nvt_equilibration_ps": 10.0,
+        "nvt_ps": 140.0,
+    },
+    "frame_ps": 1.0,
+    "replica": 0,
+}
+SHARD = {
+    "kind": "shard",
+    "parent_id": "bd10fdd730bde8c1",
+    "temperature_k": 298.15,
+    "first": 0,
+    "count": 60,
+    "sampling": {
+        "n_beads": 400,
+        "mass_g_mol": [20.0, 200.0],
+        "scale_factors": [0.7, 0.85, 1.0, 1.2, 1.5, 1.8, 2.2],
+        "friction_1_ps_100": [0.2, 20.0],
+        "thermostat_weights": {"nose_hoover": 0.6, "langevin": 0.2, "dpd": 0.2},
+        "equilibration_ps_100": 15.0,
+        "production_ps_100": 125.0,
+    },
+}
+
+
+@pytest.fixture(autouse=True)
+def _in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+
+
+@pytest.fixture
+def molecules_dir(tmp_path: Path) -> Path:
+    return Path(shutil.copytree("config/molecules", tmp_path / "molecules"))
+
+
+def plan_of(scale: str = "workstation", **changes: str) -> Plan:
+    return load_plan({"version": "2026.11.0", "scale": scale, **changes})
+
+
+def edit(path: Path, **changes: object) -> None:
+    path.write_text(yaml.safe_dump(yaml.safe_load(path.read_text()) | changes))
+
+
+def coarse_ids(plan: Plan) -> list[str]:
+    return [run_id(spec) for shard in plan.shards.values() for spec in expand_shard(shard)]
+
+
+def evaluation_ids(plan: Plan) -> set[str]:
+    return {run_id(spec) for spec in plan.evaluations.values()}
+
+
+def all_ids(plan: Plan) -> set[str]:
+    return {*plan.atomistic, *plan.inversions, *plan.shards, *coarse_ids(plan), *evaluation_ids(plan)}
+
+
+def ids_of_molecule(plan: Plan, molecule: str) -> set[str]:
+    atomistic = {name for name, spec in plan.atomistic.items() if spec["molecule"]["id"] == molecule}
+    inversions = {name for name, spec in plan.inversions.items() if spec["molecule_id"] == molecule}
+    shards = {name: shard for name, shard in plan.shards.items() if shard["parent_id"] in inversions}
+    coarse = {run_id(spec) for shard in shards.values() for spec in expand_shard(shard)}
+    evaluations = {run_id(spec) for spec in plan.evaluations.values() if spec["molecule_id"] == molecule}
+    return {*atomistic, *inversions, *shards, *coarse, *evaluations}
+
+
+# Identity
+
+
+def test_golden_ids() -> None:
+    # A published release is found by these: they may never change.
+    assert run_id(ATOMISTIC) == "93cfc494e8b24121"
+    assert run_id(expand_shard(SHARD)[0]) == "c5fcd9c62c0c0b82"
+    assert run_id(expand_shard(SHARD)[2]) == "8356c17a8988e1fd"
+
+
+def test_the_shipped_files_ask_for_the_golden_runs() -> None:
+    plan = plan_of("demo")
+    assert plan.atomistic["93cfc494e8b24121"] == ATOMISTIC
+    assert {"c5fcd9c62c0c0b82", "8356c17a8988e1fd"} <= set(coarse_ids(plan))
+
+
+def test_an_id_is_the_beginning_of_the_hash_of_the_canonical_json() -> None:
+    assert canonical_json({"b": [1.0, 2, None, True], "a": "α"}) == '{"a":"\\u03b1","b":[1.0,2,null,true]}'
+    text = canonical_json(ATOMISTIC)
+    assert run_id(ATOMISTIC) == hashlib.sha256(text.encode()).hexdigest()[:16]
+    assert run_id(json.loads(text)) == run_id(ATOMISTIC)
+
+
+def test_an_id_does_not_know_the_order_of_keys() -> None:
+    turned = dict(reversed(ATOMISTIC.items()))
+    turned["lengths"] = dict(reversed(ATOMISTIC["lengths"].items()))
+    assert list(turned) != list(ATOMISTIC)
+    assert run_id(turned) == run_id(ATOMISTIC)
+
+
+@pytest.mark.parametrize("key", ATOMISTIC)
+def test_every_key_counts(key: str) -> None:
+    assert run_id({**ATOMISTIC, key: "another"}) != run_id(ATOMISTIC)
+
+
+def test_a_nan_has_no_id() -> None:
+    with pytest.raises(ValueError, match="JSON"):
+        run_id({"temperature_k": float("nan")})
+
+
+def test_seeds_are_in_the_range_that_programs_accept_and_differ() -> None:
+    seeds = [seed({"replica": replica}, purpose) for replica in range(2000) for purpose in ("velocities", "box")]
+    assert len(set(seeds)) == len(seeds)
+    assert min(seeds) >= 1
+    assert max(seeds) <= 2**31 - 2
+    assert np.mean(seeds) == pytest.approx(2**30, rel=0.03)
+    assert seed({"a": 1, "b": 2}, "x") == seed({"b": 2, "a": 1}, "x")
+    assert seed({"a": 1}, "x") == 637961311
+
+
+def test_the_parent_is_its_own_scaled_potential_for_a_factor_of_one() -> None:
+    assert planning.scaled_potential_id("a" * 16, 1.0) == "a" * 16
+    assert planning.scaled_potential_id("a" * 16, 1) == "a" * 16
+    assert planning.scaled_potential_id("a" * 16, 1.2) == run_id(planning.scaled_potential_spec("a" * 16, 1.2))
+
+
+# Coarse draws
+
+
+@pytest.mark.parametrize("size", [1, 7, 13, 60])
+def test_draws_do_not_know_how_they_are_cut_into_shards(size: int) -> None:
+    pieces = [
+        spec
+        for first in range(0, 60, size)
+        for spec in expand_shard({**SHARD, "first": first, "count": min(size, 60 - first)})
+    ]
+    assert pieces == expand_shard(SHARD)
+
+
+def test_more_draws_leave_the_first_as_they_are() -> None:
+    assert expand_shard({**SHARD, "count": 200})[:60] == expand_shard(SHARD)
+
+
+def test_the_first_draw_is_the_parent_itself_without_friction() -> None:
+    first = expand_shard(SHARD)[0]
+    assert first["potential"] == {"parent_id": SHARD["parent_id"], "scale_factor": 1.0}
+    assert (first["thermostat"], first["friction_1_ps"]) == ("nose_hoover", 0.0)
+
+
+def test_draws_follow_the_sampling() -> None:
+    specs = expand_shard({**SHARD, "count": 2000})
+    masses = np.array([spec["mass_g_mol"] for spec in specs])
+    assert masses.min() >= 20
+    assert masses.max() <= 200
+    assert masses.mean() == pytest.approx(110, abs=4)
+    kinds = Counter(spec["thermostat"] for spec in specs)
+    assert kinds["nose_hoover"] / 2000 == pytest.approx(0.6, abs=0.04)
+    assert kinds["dpd"] / 2000 == pytest.approx(0.2, abs=0.03)
+    friction = np.array([spec["friction_1_ps"] * np.sqrt(spec["mass_g_mol"] / 100) for spec in specs])
+    none = np.array([spec["thermostat"] == "nose_hoover" for spec in specs])
+    assert np.all(friction[none] == 0)
+    assert friction[~none].min() >= 0.2 * 0.999
+    assert friction[~none].max() <= 20 * 1.001
+    assert np.log(friction[~none]).mean() == pytest.approx(np.log(2.0), abs=0.15)  # log-uniform
+    factors = Counter(spec["potential"]["scale_factor"] for spec in specs[1:])
+    assert set(factors) == set(SHARD["sampling"]["scale_factors"])
+    assert max(factors.values()) - min(factors.values()) <= 1
+    # Mass, friction and factor are drawn apart.
+    assert abs(np.corrcoef(masses[~none], np.log(friction[~none]))[0, 1]) < 0.12
+
+
+def test_draws_of_two_parents_differ() -> None:
+    other = expand_shard({**SHARD, "parent_id": "0" * 16})
+    assert [spec["mass_g_mol"] for spec in other] != [spec["mass_g_mol"] for spec in expand_shard(SHARD)]
+
+
+def test_a_weight_of_zero_is_never_drawn() -> None:
+    sampling = {**SHARD["sampling"], "thermostat_weights": {"langevin": 1.0, "dpd": 0.0}}
+    specs = expand_shard({**SHARD, "sampling": sampling})
+    assert {spec["thermostat"] for spec in specs[1:]} == {"langevin"}
+
+
+# The plan of the shipped scales
+
+
+@pytest.mark.parametrize("scale", ["demo", "workstation", "paper"])
+def test_no_id_twice_and_every_id_hashes_its_spec(scale: str) -> None:
+    plan = plan_of(scale)
+    listed = [*plan.atomistic, *plan.inversions, *plan.shards, *coarse_ids(plan)]
+    listed += [run_id(spec) for spec in plan.evaluations.values()]
+    assert len(listed) == len(set(listed))
+    for stage in STAGES:
+        assert all(run_id(spec) == name for name, spec in getattr(plan, stage).items())
+
+
+@pytest.mark.parametrize("scale", ["demo", "workstation", "paper"])
+def test_what_a_stage_builds_on_is_in_the_plan(scale: str) -> None:
+    plan = plan_of(scale)
+    assert all(parent in plan.atomistic for spec in plan.inversions.values() for parent in spec["parent_run_ids"])
+    assert all(shard["parent_id"] in plan.inversions for shard in plan.shards.values())
+    assert all(spec["parent_potential_id"] in plan.inversions for spec in plan.evaluations.values())
+    assert all("\\" not in canonical_json(spec) for spec in plan.atomistic.values())
+
+
+def test_the_sizes_that_the_scales_promise() -> None:
+    workstation, paper = plan_of("workstation"), plan_of("paper")
+    synthetic = Counter(
+        spec["molecule"]["id"] for spec in paper.atomistic.values() if spec["force_field"]["kind"] == "synthetic"
+    )
+    assert sorted(synthetic.values()) == [250, 250, 250]
+    assert len(paper.atomistic) == 8 * 3 + 750
+    assert all(spec["n_molecules"] == 1000 for spec in paper.atomistic.values())
+    assert len(coarse_ids(paper)) >= 5000
+    assert len(coarse_ids(workstation)) >= 3000
+
+
+@pytest.mark.parametrize("scale", ["demo", "workstation", "paper"])
+def test_every_box_holds_twice_the_reach_of_the_rdf_even_if_denser(scale: str) -> None:
+    plan = plan_of(scale)
+    for spec in plan.atomistic.values():
+        molar_mass = plan.species[spec["molecule"]["id"]].molar_mass_g_mol
+        edge_nm = (spec["n_molecules"] / number_density_nm3(spec["start_density_kg_m3"], molar_mass)) ** (1 / 3)
+        assert edge_nm / 1.04 ** (1 / 3) > plan.scale.atomistic.box_length_nm > 3.1
+
+
+def test_a_box_too_small_is_refused_before_any_simulation(tmp_path: Path) -> None:
+    scale = yaml.safe_load(Path("config/scale/demo.yaml").read_text())
+    scale["atomistic"] = {"n_molecules": 100}
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(scale))
+    with pytest.raises(InputError, match=r"atomistic\.n_molecules: found '100 benzene, a box of 2\.\d\d nm'"):
+        plan_of(str(tmp_path / "small.yaml"))
+
+
+def test_the_number_of_synthetic_draws_leaves_the_first_as_they_are(tmp_path: Path) -> None:
+    scale = yaml.safe_load(Path("config/scale/demo.yaml").read_text())
+    scale["synthetic"]["draws"] = {"ethylbenzene": 5}
+    (tmp_path / "more.yaml").write_text(yaml.safe_dump(scale))
+    few, more = plan_of("demo"), plan_of(str(tmp_path / "more.yaml"))
+    assert all_ids(few) < all_ids(more)
+    assert len(more.atomistic) == len(few.atomistic) + 2
+
+
+# Extension
+
+
+@pytest.mark.parametrize("scale", ["demo", "workstation"])
+def test_a_new_molecule_leaves_all_other_ids_untouched(molecules_dir: Path, scale: str) -> None:
+    before = plan_of(scale, molecules_dir=str(molecules_dir))
+    assert all_ids(before) == all_ids(plan_of(scale))
+    (molecules_dir / "n-heptane.yaml").write_text(draft("CCCCCCC", "n-heptane", 679.5))
+    after = plan_of(scale, molecules_dir=str(molecules_dir))
+    assert all_ids(before) < all_ids(after)
+    assert all_ids(after) - all_ids(before) == ids_of_molecule(after, "n-heptane") != set()
+    assert after.folds == [*sorted([*before.molecules, "n-heptane"]), "all"]
+
+
+def test_a_changed_molecule_changes_its_own_ids_and_no_other(molecules_dir: Path) -> None:
+    before = plan_of(molecules_dir=str(molecules_dir))
+    edit(molecules_dir / "benzene.yaml", reference_density_kg_m3=870.0)
+    after = plan_of(molecules_dir=str(molecules_dir))
+    assert all_ids(before) - all_ids(after) == ids_of_molecule(before, "benzene")
+    assert all_ids(after) - all_ids(before) == ids_of_molecule(after, "benzene")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"name": "benzol"},
+        {"reference_density_source": "a better one"},
+        {"role": "extension"},
+        {"smiles": "C1=CC=CC=C1"},
+    ],
+)
+def test_words_about_a_molecule_change_no_id(molecules_dir: Path, changes: dict) -> None:
+    before = all_ids(plan_of(molecules_dir=str(molecules_dir)))
+    edit(molecules_dir / "benzene.yaml", **changes)
+    assert all_ids(plan_of(molecules_dir=str(molecules_dir))) == before
+
+
+def test_the_contents_of_a_users_topology_count(molecules_dir: Path) -> None:
+    (molecules_dir / "own.itp").write_text("[ moleculetype ]\n")
+    (molecules_dir / "own.gro").write_text("one\n")
+    edit(molecules_dir / "benzene.yaml", topology={"itp": "own.itp", "gro": "own.gro"})
+    first = plan_of("demo", molecules_dir=str(molecules_dir))
+    spec = next(spec for spec in first.atomistic.values() if spec["molecule"]["id"] == "benzene")
+    assert spec["force_field"]["kind"] == "file"
+    assert spec["force_field"]["itp_sha256"] == hashlib.sha256(b"[ moleculetype ]\n").hexdigest()
+    (molecules_dir / "own.itp").write_text("[ moleculetype ]\n; other\n")
+    second = plan_of("demo", molecules_dir=str(molecules_dir))
+    assert all_ids(first) - all_ids(second) == ids_of_molecule(first, "benzene")
+
+
+# Reuse of a base release
+
+
+def release_of(directory: Path, atomistic: list[str], potentials: list[str], coarse: list[str]) -> str:
+    (directory / "data").mkdir(parents=True)
+    for table, key, ids in (
+        ("atomistic", "run_id", atomistic),
+        ("potentials", "potential_id", potentials),
+        ("coarse", "run_id", coarse),
+    ):
+        pq.write_table(
+            pa.table({key: pa.array(ids, pa.string()), "other": [0] * len(ids)}), directory / f"data/{table}.parquet"
+        )
+    return str(directory)
+
+
+def test_a_base_release_removes_exactly_the_runs_recorded_in_it(tmp_path: Path) -> None:
+    fresh = plan_of("demo")
+    atomistic, inversions, shards = list(fresh.atomistic), list(fresh.inversions), list(fresh.shards)
+    recorded = [run_id(spec) for shard in shards[:2] for spec in expand_shard(fresh.shards[shard])]
+    base = release_of(tmp_path / "base", atomistic[:3], [*inversions[1:3], "f" * 16], recorded)
+    plan = plan_of("demo", base_release=base)
+    assert plan.to_simulate("atomistic") == atomistic[3:]
+    assert plan.to_simulate("inversions") == [inversions[0], *inversions[3:]]
+    assert plan.to_simulate("shards") == shards[2:]
+    # What is reused stays in the plan, under the same ids, for what builds on it.
+    assert all_ids(plan) == all_ids(fresh)
+    assert plan.record_path("atomistic", atomistic[0]) == f"results/reused/atomistic/{atomistic[0]}.parquet"
+    assert plan.record_path("atomistic", atomistic[3]) == f"results/atomistic/{atomistic[3]}.parquet"
+    assert plan.record_path("potentials", inversions[1]) == f"results/reused/inversion/{inversions[1]}.parquet"
+    assert plan.record_path("potentials", inversions[0]) == f"results/inversion/{inversions[0]}.parquet"
+
+
+def test_a_complete_base_release_leaves_nothing_to_simulate(tmp_path: Path) -> None:
+    fresh = plan_of("demo")
+    base = release_of(tmp_path / "base", list(fresh.atomistic), list(fresh.inversions), coarse_ids(fresh))
+    plan = plan_of("demo", base_release=base)
+    assert [plan.to_simulate(stage) for stage in STAGES] == [[], [], []]
+
+
+def test_extending_a_complete_release_by_a_molecule_costs_that_molecule(tmp_path: Path, molecules_dir: Path) -> None:
+    fresh = plan_of("demo")
+    base = release_of(tmp_path / "base", list(fresh.atomistic), list(fresh.inversions), coarse_ids(fresh))
+    (molecules_dir / "n-heptane.yaml").write_text(draft("CCCCCCC", "n-heptane", 679.5))
+    plan = plan_of("demo", base_release=base, molecules_dir=str(molecules_dir))
+    left = {name for stage in STAGES for name in plan.to_simulate(stage)}
+    assert left == ids_of_molecule(plan, "n-heptane") & {*plan.atomistic, *plan.inversions, *plan.shards}
+    assert len(left) == 3
+
+
+def test_a_shard_with_one_run_missing_is_simulated(tmp_path: Path) -> None:
+    fresh = plan_of("demo")
+    base = release_of(tmp_path / "base", [], [], coarse_ids(fresh)[1:])
+    assert plan_of("demo", base_release=base).to_simulate("shards") == [next(iter(fresh.shards))]
+
+
+def test_a_base_release_that_is_none(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"base_release: found .*nowhere.*atomistic\.parquet"):
+        plan_of("demo", base_release=str(tmp_path / "nowhere"))
+    base = Path(release_of(tmp_path / "base", [], [], []))
+    (base / "data/coarse.parquet").write_bytes(b"PAR1 half")
+    with pytest.raises(InputError, match=r"coarse\.parquet.*Download the release again"):
+        plan_of("demo", base_release=str(base))
+    pq.write_table(pa.table({"id": ["a"]}), base / "data/coarse.parquet")
+    with pytest.raises(InputError, match=r"coarse\.parquet: run_id"):
+        plan_of("demo", base_release=str(base))
