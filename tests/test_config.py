@@ -253,7 +253,7 @@ def load_scale(path: Path) -> Scale:
         ("coarse", "scale_factors", []),
         ("coarse", "scale_factors", [0.0]),
         ("coarse", "mass_g_mol", [0, 200]),
-        ("coarse", "friction_1_ps_100", [20.0, 0.2]),
+        ("coarse", "friction_1_ps_100", {"dpd": [20.0, 0.2]}),
         ("coarse", "thermostat_weights", {"berendsen": 1.0}),
         ("coarse", "thermostat_weights", {"langevin": 0.0}),
         ("coarse", "thermostat_weights", {}),

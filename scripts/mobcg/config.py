@@ -125,7 +125,11 @@ class Coarse(Section):
     records_per_shard: PositiveInt = 60
     mass_g_mol: PositiveRange = (20.0, 200.0)
     scale_factors: list[Positive] = Field([0.7, 0.85, 1.0, 1.2, 1.5, 1.8, 2.2], min_length=1)
-    friction_1_ps_100: PositiveRange = Field((0.2, 20.0), description="range for a bead of 100 g/mol, log-uniform")
+    friction_1_ps_100: dict[Literal["langevin", "dpd"], PositiveRange] = Field(
+        # A bead feels the pair friction of DPD about seven times over: it has some twenty neighbours, three directions.
+        {"langevin": (0.2, 20.0), "dpd": (0.03, 3.0)},
+        description="ranges of the friction for a bead of 100 g/mol, log-uniform",
+    )
     thermostat_weights: dict[Literal["nose_hoover", "langevin", "dpd"], Annotated[float, Field(ge=0)]] = {
         "nose_hoover": 0.6,
         "langevin": 0.2,

@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -86,14 +85,8 @@ def training_batches(release: str | Path | None = None, fold: str = "all", rows:
     """
     directory = find_release(release)
     training = _Training(directory, fold)
-    dataset = ds.dataset(_path(directory, "coarse"))
-    batches = dataset.to_batches(
-        columns=[*TRAINING_COLUMNS, "status"],
-        batch_size=rows,
-        batch_readahead=1,
-        fragment_readahead=1,
-    )
-    for batch in batches:
+    file = pq.ParquetFile(_path(directory, "coarse"))
+    for batch in file.iter_batches(batch_size=rows, columns=[*TRAINING_COLUMNS, "status"]):
         arrays = training.arrays(pa.Table.from_batches([batch]))
         if len(arrays["run_id"]):
             yield arrays
@@ -110,7 +103,9 @@ class _Training:
         if not len(splits):
             known = pc.unique(_read(directory, "splits", ("fold",))["fold"]).to_pylist()
             raise InputError(_path(directory, "splits"), "fold", fold, " | ".join(sorted(known)) or "no fold at all")
-        self.runs, self.split = splits["run_id"].combine_chunks(), splits["split"].combine_chunks()
+        # Sorted by run_id, as every table is by its key: looked up by bisection.
+        self.runs = splits["run_id"].to_numpy().astype(bytes)
+        self.split = splits["split"].combine_chunks().dictionary_encode()
 
     def arrays(self, coarse: pa.Table) -> Arrays:
         # Arrow's own filter on reading copies every curve, which costs as much as reading them.
@@ -118,11 +113,14 @@ class _Training:
         if not pc.all(sound).as_py():
             coarse = coarse.filter(sound)
         potential = pc.index_in(coarse["potential_id"], self.potential_ids).to_numpy()
-        side = self.split.take(pc.index_in(coarse["run_id"], self.runs).combine_chunks())
         columns = {name: _array(coarse[name]) for name in TRAINING_COLUMNS}
+        runs = columns["run_id"].astype(bytes)
+        place = np.minimum(np.searchsorted(self.runs, runs), len(self.runs) - 1)
+        if (self.runs[place] != runs).any():
+            raise InputError("splits", "run_id", "a sound coarse row is missing", "every one", "Validate the release.")
         return columns | {
             "potential_kj_mol": self.potentials[potential],
-            "split": side.to_numpy(zero_copy_only=False),
+            "split": self.split.take(pa.array(place)).to_numpy(zero_copy_only=False),
         }
 
 

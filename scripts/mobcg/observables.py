@@ -164,6 +164,16 @@ def mean_squared_displacement(positions_nm: NDArray) -> NDArray[np.float64]:
     return np.array(msd.msd, np.float64)
 
 
+def displacement_curve(trajectory: BeadTrajectory, n_lags: int = 60) -> tuple[NDArray, NDArray]:
+    """Return lags (ps) and MSD (nm²), at most `n_lags`, spaced evenly in log t up to 1.5 times the end of the fit."""
+    window = fit_window(
+        trajectory.frame_ps, trajectory.mass_g_mol, trajectory.temperature_k, trajectory.number_density_nm3
+    )
+    last = min(int(1.5 * window[-1]), len(trajectory.positions_nm) - 1)
+    lags = np.unique(np.geomspace(1, last, n_lags).round().astype(int))
+    return lags * trajectory.frame_ps, mean_squared_displacement(trajectory.positions_nm)[lags]
+
+
 def fit_window(
     frame_ps: float, mass_g_mol: float, temperature_k: float, number_density_nm3: float
 ) -> NDArray[np.int64]:
@@ -188,8 +198,9 @@ def self_diffusion(trajectory: BeadTrajectory) -> SelfDiffusion:
     r"""Return the self-diffusion coefficient from the slope of the multiple-origin MSD, MSD = c + 6 D t.
 
     The least-squares slope is linear in the MSD, D = Σ_k w_k MSD(t_k), so every time origin t0 has a value
-    d(t0) = Σ_k w_k |r(t0 + t_k) − r(t0)|² of its own. Their blocks, each at least as long as the fit window, give the
-    standard error (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461 (1989)).
+    d(t0) = Σ_k w_k |r(t0 + t_k) − r(t0)|² of its own. Their blocks, each at least as long as the fit window, give a
+    standard error (Flyvbjerg and Petersen, J. Chem. Phys. 91, 461 (1989)). A short run has few blocks, whose scatter
+    may be small by chance: the scatter between the beads, as if they moved independently, is the least it can be.
 
     Raises
     ------
@@ -208,18 +219,24 @@ def self_diffusion(trajectory: BeadTrajectory) -> SelfDiffusion:
     diffusion = float(weights @ mean_squared_displacement(trajectory.positions_nm)[lags])
     positions = remove_drift(trajectory.positions_nm)
     n_origins = n_frames - lags[-1]
-    origins = np.zeros(n_origins)
+    origins, beads = np.zeros(n_origins), np.zeros(positions.shape[1])
     for lag, weight in zip(lags, weights, strict=True):
         step = positions[lag : lag + n_origins] - positions[:n_origins]
-        origins += weight * np.einsum("fbx,fbx->f", step, step) / positions.shape[1]
+        squared = weight * np.einsum("fbx,fbx->fb", step, step)
+        origins += squared.mean(axis=1)
+        beads += squared.mean(axis=0)
     n_blocks = max(2, min(10, n_origins // lags[-1]))
-    means = np.array([block.mean() for block in np.array_split(origins, n_blocks)])
-    error = float(means.std(ddof=1) / n_blocks**0.5)
+    blocks = np.array([block.mean() for block in np.array_split(origins, n_blocks)])
+    error = max(_standard_error(blocks), _standard_error(beads))
     return SelfDiffusion(
         diffusion * NM2_NS_PER_NM2_PS,
         error * NM2_NS_PER_NM2_PS,
         diffusion * NM2_NS_PER_NM2_PS * finite_size_factor(positions.shape[1]),
     )
+
+
+def _standard_error(values: NDArray) -> float:
+    return float(values.std(ddof=1) / values.size**0.5)
 
 
 def _slope_weights(x: NDArray) -> NDArray[np.float64]:

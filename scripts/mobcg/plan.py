@@ -85,12 +85,15 @@ def _coarse_spec(shard: Mapping[str, Any], draw: int) -> Spec:
     mass_g_mol = round(float(random.uniform(*sampling["mass_g_mol"])), 3)
     kinds, weights = zip(*sorted(sampling["thermostat_weights"].items()), strict=True)
     thermostat = str(random.choice(kinds, p=np.array(weights) / sum(weights)))
-    low, high = np.log(sampling["friction_1_ps_100"])
-    friction_100 = float(np.exp(random.uniform(low, high)))
+    uniform = float(random.uniform())
     factor = factors[draw % len(factors)]
     if draw == 0:
         thermostat, factor = "nose_hoover", 1.0
-    friction = 0.0 if thermostat == "nose_hoover" else float(f"{friction_100 / math.sqrt(mass_g_mol / 100):.4g}")
+    friction = 0.0
+    if thermostat != "nose_hoover":
+        low, high = np.log(sampling["friction_1_ps_100"][thermostat])
+        friction_100 = math.exp(low + uniform * (high - low))
+        friction = float(f"{friction_100 / math.sqrt(mass_g_mol / 100):.4g}")
     return {
         "kind": "coarse",
         "protocol": PROTOCOL["coarse"],

@@ -13,6 +13,7 @@ from mobcg.atomistic.topology import (
     format_gro,
     format_itp,
     format_top,
+    matching_key,
     oplsaa_directory,
     read_oplsaa,
 )
@@ -113,6 +114,13 @@ def test_without_gromacs_the_message_says_so(monkeypatch, tmp_path):
     monkeypatch.delenv("GMXDATA", raising=False)
     with pytest.raises(InputError, match=r"oplsaa\.ff"):
         oplsaa_directory()
+
+
+def test_the_key_with_the_fewest_wildcards_counts_read_either_way():
+    torsions = {("X", "CA", "CT", "X"): (), ("HA", "CA", "CT", "X"): ()}
+    assert matching_key(("HC", "CT", "CA", "HA"), torsions) == ("HA", "CA", "CT", "X")
+    assert matching_key(("HC", "CT", "CA", "CA"), torsions) == ("X", "CA", "CT", "X")
+    assert matching_key(("HC", "CT", "CT", "HC"), torsions) is None
 
 
 def test_tables_hold_what_the_paper_prints():

@@ -25,7 +25,7 @@ SHARD = {
         "n_beads": 150,
         "mass_g_mol": [50.0, 150.0],
         "scale_factors": [0.8, 1.0, 1.2],
-        "friction_1_ps_100": [0.5, 2.0],
+        "friction_1_ps_100": {"langevin": [0.5, 2.0], "dpd": [0.1, 0.4]},
         "thermostat_weights": {"langevin": 1.0, "nose_hoover": 1.0},
         "equilibration_ps_100": 3.0,
         "production_ps_100": 130.0,
@@ -108,13 +108,13 @@ def test_a_killed_shard_goes_on_where_it_was(finished, tmp_path):
     write_record(tmp_path / "potential.parquet", "potentials", potential_row())
     work = tmp_path / "work"
     with subprocess.Popen(command(tmp_path), stdout=subprocess.DEVNULL) as shard:
-        while not (records := list(work.glob("*.parquet"))):
+        while not (records := list(work.glob("[!.]*.parquet"))):  # a temporary file of a record begins with a dot
             assert shard.poll() is None
             time.sleep(0.05)
         os.kill(shard.pid, signal.SIGKILL)
     written = records[0].stat().st_mtime_ns
     assert not (tmp_path / "shard.parquet").exists()
-    assert len(list(work.glob("*.parquet"))) < SHARD["count"]
+    assert len(list(work.glob("[!.]*.parquet"))) < SHARD["count"]
     again = subprocess.run(command(tmp_path), capture_output=True, text=True, check=True)
     assert "records are there already" in again.stdout
     assert records[0].stat().st_mtime_ns == written

@@ -6,7 +6,6 @@ import sys
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from conftest import COMMIT, VERSION, Chain, Inputs, make_plan
 
 from mobcg.database.build import build_release, build_training_set, main
 from mobcg.database.manifest import release_files, sha256_of
@@ -14,6 +13,7 @@ from mobcg.database.validate import validate
 from mobcg.errors import InputError
 from mobcg.plan import molecule_rows
 from mobcg.records import read_record, write_record
+from tests.database.cases import COMMIT, VERSION, Chain, Inputs, make_plan
 
 
 def digests(directory):

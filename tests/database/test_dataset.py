@@ -61,6 +61,16 @@ def test_batches_are_the_training_set_in_pieces(release):
         np.testing.assert_array_equal(np.concatenate([piece[name] for piece in pieces]), whole[name])
 
 
+def test_row_without_a_side_is_an_error(editable):
+    rows = [row for row in editable.rows("splits") if row["fold"] != "all"]
+    all_rows = [row for row in editable.rows("splits") if row["fold"] == "all"]
+    for lost in (0, -1):
+        kept = [row for row in all_rows if row is not all_rows[lost]]
+        editable.write("splits", [*kept, *rows])
+        with pytest.raises(InputError, match="splits"):
+            load("training", release=editable.path)
+
+
 def test_table_as_arrays(release, rows):
     coarse = load("coarse", release=release)
     assert coarse["rdf"].shape == (len(rows), R_NM.size)

@@ -11,7 +11,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import ROOT
 
 from mobcg.config import load_molecule
 from mobcg.database import validate as module
@@ -20,6 +19,7 @@ from mobcg.database.validate import validate
 from mobcg.dataset import load
 from mobcg.errors import InputError
 from mobcg.records import read_record
+from tests.database.cases import ROOT
 
 
 class Bomb:

@@ -11,17 +11,9 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 from mobcg.atomistic.force_field import force_field_id
 from mobcg.errors import InputError
-from mobcg.observables import (
-    BeadTrajectory,
-    fit_window,
-    mean_squared_displacement,
-    radial_distribution,
-    self_diffusion,
-)
+from mobcg.observables import BeadTrajectory, displacement_curve, radial_distribution, self_diffusion
 from mobcg.plan import Spec, run_id
 from mobcg.records import write_record
 
@@ -63,7 +55,7 @@ def record(spec: Spec, trajectory: BeadTrajectory) -> dict[str, Any]:
 
 
 def observe(trajectory: BeadTrajectory, spec: Spec) -> dict[str, Any]:
-    """Return the columns of structure, displacement (up to the end of the window in which D is fitted) and D.
+    """Return the columns of structure, displacement and D.
 
     Raises
     ------
@@ -77,15 +69,12 @@ def observe(trajectory: BeadTrajectory, spec: Spec) -> dict[str, Any]:
         raise InputError(
             f"run {run_id(spec)}", "lengths.nvt_ps", spec["lengths"]["nvt_ps"], "a longer run", f"{error}."
         ) from error
-    window = fit_window(
-        trajectory.frame_ps, trajectory.mass_g_mol, trajectory.temperature_k, trajectory.number_density_nm3
-    )
-    lags = np.arange(window[-1] + 1)
+    lags_ps, msd_nm2 = displacement_curve(trajectory)
     return {
         "rdf": structure.rdf,
         "rdf_se": structure.rdf_se,
-        "msd_time_ps": lags * trajectory.frame_ps,
-        "msd_nm2": mean_squared_displacement(trajectory.positions_nm)[lags],
+        "msd_time_ps": lags_ps,
+        "msd_nm2": msd_nm2,
         "diffusion_nm2_ns": diffusion.diffusion_nm2_ns,
         "diffusion_nm2_ns_se": diffusion.diffusion_nm2_ns_se,
         "diffusion_yh_nm2_ns": diffusion.diffusion_yh_nm2_ns,

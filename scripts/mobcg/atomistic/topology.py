@@ -144,8 +144,15 @@ def build_topology(smiles: str, where: str = "SMILES") -> Topology:
     atom_types = assign_types(molecule, smiles, where)
     bonded = [tables.atoms[name].bonded_type for name in atom_types]
 
+    def find(name: str, types: Types, table: Mapping[Types, tuple]) -> Types:
+        key = matching_key(types, table)
+        if key is None:
+            missing = f"OPLS-AA has no parameters for the {name} {'-'.join(types)}; {OWN_FILES}"
+            raise InputError(where, "smiles", smiles, TYPED_HERE, missing)
+        return key
+
     def keyed(terms: Iterable[tuple[int, ...]], name: str, table: Mapping[Types, tuple]) -> tuple:
-        return tuple((term, _find(name, tuple(bonded[i] for i in term), table, smiles, where)) for term in terms)
+        return tuple((term, find(name, tuple(bonded[i] for i in term), table)) for term in terms)
 
     bonds = keyed(bond_terms(molecule), "bond", tables.bonds)
     angles = keyed(angle_terms(molecule), "angle", tables.angles)
@@ -264,17 +271,14 @@ def pair_terms(molecule: Chem.Mol) -> Iterator[tuple[int, int]]:
             yield i, j
 
 
-def _find(name: str, types: Types, table: Mapping[Types, tuple], smiles: str, where: str) -> Types:
-    """Return the table's key for these types, read either way, that has the fewest wildcards (as grompp chooses)."""
+def matching_key(types: Types, table: Mapping[Types, tuple]) -> Types | None:
+    """Return the table's key for these types, read either way, that has the fewest wildcards X (as grompp chooses)."""
 
     def fits(key: Types, wanted: Types) -> bool:
         return all(a in ("X", b) for a, b in zip(key, wanted, strict=True))
 
     found = [key for key in table if fits(key, types) or fits(key, types[::-1])]
-    if not found:
-        term = f"{name} {'-'.join(types)}"
-        raise InputError(where, "smiles", smiles, TYPED_HERE, f"OPLS-AA has no parameters for the {term}; {OWN_FILES}")
-    return min(found, key=lambda key: key.count("X"))
+    return min(found, key=lambda key: key.count("X"), default=None)
 
 
 def oplsaa_directory() -> Path:

@@ -23,8 +23,8 @@ from mobcg.errors import SimulationError
 from mobcg.observables import (
     BeadTrajectory,
     block_mean,
+    displacement_curve,
     fit_window,
-    mean_squared_displacement,
     radial_distribution,
     self_diffusion,
 )
@@ -248,7 +248,7 @@ def measure(run: CoarseRun) -> dict[str, Any]:
     trajectory = run.trajectory
     structure = radial_distribution(trajectory.positions_nm, trajectory.box_length_nm)
     dynamics = self_diffusion(trajectory)
-    lag_ps, msd_nm2 = _thinned_msd(trajectory)
+    lag_ps, msd_nm2 = displacement_curve(trajectory)
     return {
         "temperature_measured_k": run.temperature_measured_k,
         "box_length_nm": trajectory.box_length_nm,
@@ -264,16 +264,6 @@ def measure(run: CoarseRun) -> dict[str, Any]:
         "msd_time_ps": lag_ps.tolist(),
         "msd_nm2": msd_nm2.tolist(),
     }
-
-
-def _thinned_msd(trajectory: BeadTrajectory, n_lags: int = 60) -> tuple[NDArray, NDArray]:
-    """Return lags (ps) and MSD (nm²), at most `n_lags`, spaced evenly in log t up to 1.5 times the end of the fit."""
-    window = fit_window(
-        trajectory.frame_ps, trajectory.mass_g_mol, trajectory.temperature_k, trajectory.number_density_nm3
-    )
-    last = min(int(1.5 * window[-1]), len(trajectory.positions_nm) - 1)
-    lags = np.unique(np.geomspace(1, last, n_lags).round().astype(int))
-    return lags * trajectory.frame_ps, mean_squared_displacement(trajectory.positions_nm)[lags]
 
 
 def box_length_nm(n_beads: int, number_density_nm3: float) -> float:

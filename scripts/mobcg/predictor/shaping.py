@@ -25,7 +25,7 @@ def shape(potential_kj_mol: ArrayLike, rdf: ArrayLike) -> NDArray[np.float64]:
     Raises
     ------
     ValueError
-        g(r) is zero everywhere, or U does not rise towards contact.
+        g(r) is zero everywhere, or U falls nowhere.
     """
     first = core_index(rdf)
     smoothed = smooth(potential_kj_mol, rdf, first)
@@ -51,10 +51,14 @@ def smooth(potential_kj_mol: ArrayLike, rdf: ArrayLike, first: int) -> NDArray[n
 
 
 def _wall_index(potential: NDArray, first: int, peak: int) -> int:
-    """Return the innermost bin from which U falls without a break to its minimum before the first peak of g(r)."""
+    """Return the innermost bin from which U falls without a break to its minimum before the first peak of g(r).
+
+    Where U does not fall there at all, the first bin beyond from which it does: a bad model, but one that can be run.
+    """
     index = first + int(np.argmin(potential[first : peak + 1]))
     while index > first and potential[index - 1] > potential[index]:
         index -= 1
-    if np.polyfit(R_NM[index : index + FIT_BINS], potential[index : index + FIT_BINS], 1)[0] >= 0:
-        raise ValueError("the potential does not rise towards contact: there is no repulsive wall in it")
-    return index
+    for edge in range(index, R_NM.size - FIT_BINS):
+        if np.polyfit(R_NM[edge : edge + FIT_BINS], potential[edge : edge + FIT_BINS], 1)[0] < 0:
+            return edge
+    raise ValueError("the potential rises with r everywhere: there is no repulsive wall in it")
