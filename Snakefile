@@ -9,7 +9,7 @@ from snakemake.utils import min_version
 
 from mobcg.errors import InputError
 from mobcg.__main__ import checked_plan
-from mobcg.plan import canonical_json, record_files
+from mobcg.plan import canonical_json, molecule_rows, record_files, run_id
 
 min_version("9.10")
 
@@ -22,8 +22,9 @@ try:
 except InputError as error:
     raise WorkflowError(str(error)) from None
 
-# Steps run in this very Python: an environment of `--sdm conda` adds one simulation program and nothing else.
-shell.prefix(f'python() ( exec {shlex.quote(sys.executable)} "$@" ); ')
+# Steps run in this very Python: an environment of `--sdm conda` adds one simulation program and nothing else. The prefix
+# takes the place of Snakemake's own, which is bash's strict mode.
+shell.prefix(f'set -euo pipefail; python() ( exec {shlex.quote(sys.executable)} "$@" ); ')
 
 RESULTS = PLAN.config.results_dir
 SCALE = PLAN.scale_dir

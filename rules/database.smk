@@ -18,6 +18,8 @@ rule list_records:
         "../envs/mobcg.yaml"
     params:
         config=canonical_json(config),
+        # Files that the configuration names may change under it.
+        content=run_id({"molecules": molecule_rows(PLAN), "records": RECORDS}),
     shell:
         "python -m mobcg.plan --config {params.config:q} --out {output} 2>&1 | tee {log}"
 

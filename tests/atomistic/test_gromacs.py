@@ -29,7 +29,7 @@ from mobcg.programs import ProgramError
 
 from .conftest import SMALL
 
-NVT = Stage("nvt", 6.0, 2.0, 298.15, 11, frame_ps=0.2, langevin=False)
+NVT = Stage("nvt", 6.0, 2.0, 298.15, 11, frame_ps=0.2, friction_time_ps=20.0)
 # What a killed process runs: the same stage in its own interpreter.
 CHILD = f"""
 from pathlib import Path
@@ -172,9 +172,9 @@ def test_intervals_that_are_no_whole_number_of_steps_are_refused():
         steps(0.001, 2.0)
 
 
-def test_production_is_not_langevin_and_equilibration_is():
-    assert "integrator = md\n" in format_mdp(dynamics_options(NVT))
-    assert "integrator = sd\n" in format_mdp(dynamics_options(Stage("npt", 1.0, 2.0, 300.0, 1, pressure_bar=1.0)))
+def test_production_has_less_friction_than_equilibration():
+    assert "tau-t = 20.0\n" in format_mdp(dynamics_options(NVT))
+    assert "tau-t = 0.5\n" in format_mdp(dynamics_options(Stage("npt", 1.0, 2.0, 300.0, 1, pressure_bar=1.0)))
 
 
 def test_the_last_time_of_a_log_is_found(uninterrupted, tmp_path):

@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import numpy as np
+import pint
 import pyarrow.parquet as pq
 import pytest
 
@@ -132,6 +133,12 @@ def test_footer_names_versions_licence_and_commit(release):
     assert metadata[b"license"] == b"CC-BY-4.0"
     columns = pq.read_metadata(release / "data" / "coarse.parquet").row_group(0)
     assert {columns.column(number).compression for number in range(columns.num_columns)} == {"ZSTD"}
+
+
+def test_units_of_force_field_parameters_are_read_by_pint(release):
+    registry = pint.UnitRegistry()
+    for unit in set(pq.read_table(release / "data" / "force_fields.parquet")["unit"].to_pylist()):
+        registry.Unit(unit)
 
 
 def test_extension_simulates_only_the_new_molecule_and_keeps_published_rows(heptane_release, release):

@@ -13,8 +13,9 @@ import pytest
 import yaml
 
 from mobcg.config import load_molecule
-from mobcg.database import validate as module
 from mobcg.database.build import read_inputs
+from mobcg.database.checks import files
+from mobcg.database.manifest import sha256_of
 from mobcg.database.validate import validate
 from mobcg.dataset import load
 from mobcg.errors import InputError
@@ -107,7 +108,7 @@ def test_schema_that_carries_an_extension_type_runs_nothing(editable, tmp_path):
 
 
 def test_row_group_that_unpacks_to_too_much_is_not_read(editable, monkeypatch):
-    monkeypatch.setattr(module, "MAX_ROW_GROUP_BYTES", 10_000)
+    monkeypatch.setattr(files, "MAX_ROW_GROUP_BYTES", 10_000)
     findings = validate(editable.path)
     assert "too large" in {finding.value for finding in findings}
     assert {finding.rule for finding in findings} == {"at most 10000 bytes"}
@@ -163,5 +164,5 @@ def test_descriptor_of_a_stranger_is_only_compared(editable):
     for content in ("[" * 100_000, "{}", json.dumps({"resources": [{"path": 3}]}), json.dumps({"resources": 1})):
         path.write_text(content)
         sums = [line for line in (editable.path / "SHA256SUMS").read_text().splitlines() if path.name not in line]
-        (editable.path / "SHA256SUMS").write_text("\n".join([*sums, f"{module.sha256_of(path)}  {path.name}"]) + "\n")
+        (editable.path / "SHA256SUMS").write_text("\n".join([*sums, f"{sha256_of(path)}  {path.name}"]) + "\n")
         assert "datapackage.json" in {finding.table for finding in validate(editable.path)}

@@ -51,11 +51,11 @@ def test_about_a_seventh_validates():
 
 @given(st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=40, unique_by=lambda pair: pair[0]))
 def test_every_row_once_in_every_fold_and_no_liquid_on_two_sides(pairs):
-    """Rows of random potentials; each molecule is the first letter of its potential."""
+    """Rows of random potentials: the first letter is the molecule, two are the liquid, three the parent potential."""
     runs, potentials = zip(*pairs, strict=True)
     molecules = [name[0] for name in potentials]
-    root_of = {name: name[:2] for name in potentials}
-    liquid_of = {root: root for root in root_of.values()}
+    root_of = {name: name[:3] for name in potentials}
+    liquid_of = {root: root[:2] for root in root_of.values()}
     coarse = {"run_id": runs, "potential_id": potentials, "molecule_id": molecules}
     rows = split_rows(coarse, root_of, liquid_of, sorted(set(molecules)))
     for fold in {*molecules, ALL}:
@@ -64,5 +64,9 @@ def test_every_row_once_in_every_fold_and_no_liquid_on_two_sides(pairs):
         sides = {}
         for row in here:
             assert (row["split"] == "test") == (row["parent_molecule_id"] == fold)
-            sides.setdefault(row["parent_potential_id"], set()).add(row["split"])
+            sides.setdefault(liquid_of[row["parent_potential_id"]], set()).add(row["split"])
         assert all(len(found) == 1 for found in sides.values())
+        others = [found for found in sides.values() if found != {"test"}]
+        if len(others) > 1:
+            assert {"train"} in others
+            assert {"validation"} in others

@@ -338,6 +338,36 @@ def test_potential_on_both_sides_is_refused(editable):
     only(validate(editable.path), "splits", "parent_potential_id")
 
 
+def test_two_inversions_of_one_force_field_on_both_sides_are_refused(editable):
+    """All rows of a potential are moved to the other side, but another potential of the same atomistic run stays."""
+    potentials = editable.rows("potentials")
+    original = next(row for row in potentials if row["origin"] == "ibi")
+    spec = json.loads(original["spec"]) | {"pressure_correction": False}
+    twin = original | {"spec": canonical_json(spec), "potential_id": run_id(spec), "pressure_corrected": False}
+    editable.write("potentials", sorted([*potentials, twin], key=lambda row: row["potential_id"]))
+    rows = editable.rows("splits")
+    moved = [number for number, row in enumerate(rows) if row["parent_potential_id"] == original["potential_id"]]
+    of_all = [number for number in moved if rows[number]["fold"] == "all"]
+    rows[of_all[0]] |= {"parent_potential_id": twin["potential_id"]}
+    editable.write("splits", rows)
+    editable.sign()
+    assert validate(editable.path) == []
+    rows[of_all[0]] |= {"split": "validation" if rows[of_all[0]]["split"] == "train" else "train"}
+    editable.write("splits", rows)
+    editable.sign()
+    assert {finding.rule[:31] for finding in validate(editable.path)} == {"all rows of a parent potential "}
+
+
+def test_page_that_cannot_be_read_is_refused_even_when_signed(editable):
+    path = editable.table("coarse")
+    content = bytearray(path.read_bytes())
+    place = pq.read_metadata(path).row_group(0).column(5).data_page_offset + 60
+    content[place] ^= 0xFF
+    path.write_bytes(content)
+    editable.sign()
+    assert validate(editable.path)
+
+
 def test_held_out_molecule_in_training_is_refused(editable):
     rows = [row | {"split": "train"} if row["fold"] == "benzene" else row for row in editable.rows("splits")]
     editable.write("splits", rows)

@@ -124,9 +124,12 @@ def test_bag2024_predicts_as_its_torch_network_does(liquids):
     np.testing.assert_allclose(model._ensemble("outer", inputs)[0], expected, rtol=1e-4, atol=1e-5)
 
 
-def test_bag2024_needs_two_parents(liquids):
-    with pytest.raises(ValueError, match="two parent potentials"):
-        bag2024.train(liquids.take([0, 1, 2]), SHORT, 1, silent)
+def test_bag2024_of_one_parent_is_one_network_that_nothing_checks(liquids):
+    one_parent = liquids.take([0, 1, 2])
+    assert len(set(one_parent.parent_potential_id)) == 1
+    model = bag2024.train(one_parent, SHORT, 1, silent)
+    assert model.settings["folds"] == 1
+    assert model.history["outer_left_out_mae_kcal_mol"] is None
 
 
 @pytest.mark.parametrize(("module", "settings"), [(mobcg, mobcg.DEFAULTS), (bag2024, SHORT)])

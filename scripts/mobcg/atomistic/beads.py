@@ -26,13 +26,19 @@ class Beads:
     forces_kj_mol_nm
         (frames, molecules, 3), net force on each molecule.
     temperature_k
-        (frames,), kinetic temperature of the centres of mass.
+        Mean kinetic temperature of the centres of mass.
     """
 
     time_ps: NDArray[np.float64]
-    positions_nm: NDArray[np.float64]
+    positions_nm: NDArray[np.float32]
     forces_kj_mol_nm: NDArray[np.float32]
-    temperature_k: NDArray[np.float64]
+    temperature_k: float
+
+
+def nearest_image(positions_nm: NDArray, reference_nm: NDArray, box_length_nm: float) -> NDArray[np.float64]:
+    """Return positions as their periodic images (cubic box) nearest to the reference, in any broadcastable shapes."""
+    offset = np.asarray(reference_nm, np.float64) - positions_nm
+    return positions_nm + box_length_nm * np.round(offset / box_length_nm)
 
 
 def whole_molecules(positions_nm: NDArray, box_length_nm: float) -> NDArray[np.float64]:
@@ -51,23 +57,15 @@ def whole_molecules(positions_nm: NDArray, box_length_nm: float) -> NDArray[np.f
         A molecule reaches nearly half a box from its first atom, so that the nearest image may be the wrong one.
     """
     first = positions_nm[:, :1]
-    offset = np.asarray(positions_nm - first, np.float64)
-    offset -= box_length_nm * np.round(offset / box_length_nm)
-    if np.abs(offset).max() > 0.45 * box_length_nm:
+    whole = nearest_image(positions_nm, first, box_length_nm)
+    if np.abs(whole - first).max() > 0.45 * box_length_nm:
         raise SimulationError(f"a molecule is as long as half the box of {box_length_nm:.3f} nm")
-    return first + offset
+    return whole
 
 
 def centres_of_mass(positions_nm: NDArray, masses_g_mol: ArrayLike) -> NDArray[np.float64]:
     """Return Σ m_i r_i / Σ m_i of each molecule: (molecules, atoms, 3) and (atoms,) → (molecules, 3)."""
     return np.average(positions_nm, axis=1, weights=np.asarray(masses_g_mol, np.float64))
-
-
-def unwrap_in_time(positions_nm: NDArray, box_length_nm: float) -> NDArray[np.float64]:
-    """Return positions (frames, beads, 3) without jumps across the box; no bead moves half a box in one frame."""
-    steps = np.diff(np.asarray(positions_nm, np.float64), axis=0)
-    steps -= box_length_nm * np.round(steps / box_length_nm)
-    return np.concatenate([positions_nm[:1], positions_nm[0] + np.cumsum(steps, axis=0)])
 
 
 def scale_molecules(positions_nm: NDArray, masses_g_mol: ArrayLike, factor: float) -> NDArray[np.float64]:
@@ -84,7 +82,9 @@ def kinetic_temperature_k(velocities_nm_ps: NDArray, mass_g_mol: float) -> float
 
 
 def read_beads(trr: Path, masses_g_mol: ArrayLike, box_length_nm: float) -> Beads:
-    """Read a GROMACS trajectory of identical molecules, positions, velocities and forces in every frame.
+    """Read a GROMACS trajectory of identical molecules: positions and forces in every frame, velocities in some.
+
+    Beads are unwrapped in time: no molecule moves half a box between two frames.
 
     Parameters
     ----------
@@ -96,19 +96,16 @@ def read_beads(trr: Path, masses_g_mol: ArrayLike, box_length_nm: float) -> Bead
         Edge of the cubic box.
     """
     masses = np.asarray(masses_g_mol, np.float64)
-    times, centres, forces, temperatures = [], [], [], []
+    times, positions, forces, temperatures = [], [], [], []
     with TRRReader(str(trr), convert_units=False, refresh_offsets=True) as reader:
         for frame in reader:
-            positions, velocities, on_atoms = (
-                values.reshape(-1, masses.size, 3) for values in (frame.positions, frame.velocities, frame.forces)
-            )
-            centres.append(centres_of_mass(whole_molecules(positions, box_length_nm), masses))
-            temperatures.append(kinetic_temperature_k(centres_of_mass(velocities, masses), masses.sum()))
-            forces.append(on_atoms.sum(axis=1, dtype=np.float64))
+            whole = whole_molecules(frame.positions.reshape(-1, masses.size, 3), box_length_nm)
+            centres = centres_of_mass(whole, masses)
+            before = positions[-1] if positions else centres
+            positions.append(nearest_image(centres, before, box_length_nm).astype(np.float32))
+            forces.append(frame.forces.reshape(-1, masses.size, 3).sum(axis=1))
             times.append(frame.time)
-    return Beads(
-        np.array(times),
-        unwrap_in_time(np.array(centres), box_length_nm),
-        np.array(forces, np.float32),
-        np.array(temperatures),
-    )
+            if frame.has_velocities:
+                velocities = centres_of_mass(frame.velocities.reshape(-1, masses.size, 3), masses)
+                temperatures.append(kinetic_temperature_k(velocities, masses.sum()))
+    return Beads(np.array(times), np.array(positions), np.array(forces), float(np.mean(temperatures)))

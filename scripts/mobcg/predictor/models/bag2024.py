@@ -115,15 +115,10 @@ def _inputs(states: States) -> NDArray[np.float64]:
 def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callable[[str], None]) -> Model:
     """Return the ensemble of both networks, trained on every row of the liquids (masses and D are inputs).
 
-    Raises
-    ------
-    ValueError
-        Fewer than two parent potentials: there is nothing to fold.
+    Where all rows share one parent potential there is nothing to leave out: one network learns from all of them.
     """
     groups = np.unique(liquids.parent_potential_id, return_inverse=True)[1]
     folds = min(settings["folds"], int(groups.max()) + 1)
-    if folds < 2:
-        raise ValueError("bag2024 needs rows of at least two parent potentials")
     potentials = liquids.potential_kj_mol / KJ_PER_KCAL
     outer, inner = potentials[:, OUTER_BINS], potentials[:, INNER_BINS]
     mean, scale = inner.mean(axis=0), inner.std(axis=0)
@@ -134,21 +129,29 @@ def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callabl
     clock = _Clock(2 * folds * settings["epochs"], report)
     for part, (inputs, targets) in parts.items():
         losses, left_out = [], []
-        for fold, (learn, check) in enumerate(GroupKFold(folds).split(inputs, targets, groups)):
+        for fold, (learn, check) in enumerate(_splits(groups, folds)):
             generator = torch.Generator().manual_seed(seed + fold + (1000 if part == "inner" else 0))
             network = _network(inputs.shape[1], settings[part]["layers"], targets.shape[1], settings["leak"], generator)
             tensors = [torch.tensor(values, dtype=torch.float32) for values in (inputs, targets)]
             losses.append(_fit(network, *(t[learn] for t in tensors), settings, part, generator, clock))
-            with torch.no_grad():
-                deviation = network(tensors[0][check]) - tensors[1][check]
-            left_out.append(float(deviation.abs().mean()))
+            if check.size:
+                with torch.no_grad():
+                    deviation = network(tensors[0][check]) - tensors[1][check]
+                left_out.append(float(deviation.abs().mean()))
             for layer, dense in enumerate(module for module in network if isinstance(module, nn.Linear)):
                 arrays[f"{part}.{fold}.weight.{layer}"] = dense.weight.detach().numpy()
                 arrays[f"{part}.{fold}.bias.{layer}"] = dense.bias.detach().numpy()
         unit = "kcal_mol" if part == "outer" else "standardised"
         history[f"{part}_loss_per_epoch"] = np.mean(losses, axis=0).tolist()
-        history[f"{part}_left_out_mae_{unit}"] = float(np.mean(left_out))
+        history[f"{part}_left_out_mae_{unit}"] = float(np.mean(left_out)) if left_out else None
     return Model({**settings, "folds": folds}, arrays, history)
+
+
+def _splits(groups: NDArray, folds: int) -> list[tuple[NDArray, NDArray]]:
+    """Return the rows that each network learns from and those left out to check it."""
+    if folds < 2:
+        return [(np.arange(groups.size), np.array([], int))]
+    return list(GroupKFold(folds).split(groups, groups=groups))
 
 
 def _network(inputs: int, layers: list[int], outputs: int, leak: float, generator: torch.Generator) -> nn.Sequential:
