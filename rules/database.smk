@@ -75,7 +75,7 @@ rule write_release:
         RECORDS["coarse"],
         RECORDS["evaluation"],
         records=rules.list_records.output,
-        models=expand(f"{SCALE}/models/all/{{model}}", model=PLAN.scale.predictor.models),
+        models=expand(f"{SCALE}/models/all/{{model}}/model.json", model=PLAN.scale.predictor.models),
     output:
         pointer=f"{SCALE}/release.txt",
     log:
@@ -90,7 +90,7 @@ rule write_release:
         version=PLAN.release_version,
         base=BASE,
         releases=PLAN.config.releases_dir,
-        models=lambda wildcards, input: str(Path(input.models[0]).parent),
+        models=lambda wildcards, input: str(Path(input.models[0]).parents[1]),
     shell:
         "python -m mobcg.database.build --inputs {input.records} --version {params.version} {params.base}"
         " --models {params.models:q} --releases {params.releases} --published {output.pointer} 2>&1 | tee {log}"

@@ -10,7 +10,7 @@ rule train:
     input:
         rules.assemble_tables.output,
     output:
-        directory(f"{SCALE}/models/{{fold}}/{{model}}"),
+        multiext(f"{SCALE}/models/{{fold}}/{{model}}/", "model.json", "weights.npz", "training.json", "README.md"),
     log:
         f"{RESULTS}/logs/train/{PLAN.scale.name}/{{fold}}.{{model}}.log",
     benchmark:
@@ -23,9 +23,10 @@ rule train:
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
     params:
         settings=lambda wildcards: canonical_json(PLAN.model_settings(wildcards.model)),
+        directory=lambda wildcards, output: str(Path(output[0]).parent),
     shell:
         "python -m mobcg.predictor.train --tables {input} --model {wildcards.model} --fold {wildcards.fold}"
-        " --settings {params.settings:q} --out {output} 2>&1 | tee {log}"
+        " --settings {params.settings:q} --out {params.directory} 2>&1 | tee {log}"
 
 
 # One model of one liquid, run in the box of its atomistic parent in several replicas, and scored.
@@ -47,7 +48,7 @@ rule evaluate:
     params:
         spec=lambda wildcards: canonical_json(PLAN.evaluations[f"{wildcards.molecule}.{wildcards.model}"]),
         work=lambda wildcards: f"{SCALE}/work/evaluation/{wildcards.molecule}.{wildcards.model}",
-        model_dir=lambda wildcards, input: f"--model-dir {input.model_dir}" if "model_dir" in input.keys() else "",
+        model_dir=lambda wildcards, input: f"--model-dir {Path(input.model).parent}" if "model" in input.keys() else "",
     shell:
         "python -m mobcg.predictor.evaluate --spec {params.spec:q} --atomistic {input.atomistic}"
         " --potential {input.potential} {params.model_dir}"

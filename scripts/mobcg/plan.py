@@ -162,7 +162,7 @@ class Plan:
             "atomistic": [self.record_path("atomistic", name) for name in runs],
             "potential": self.record_path("potentials", parent_id),
         }
-        trained = {"model_dir": f"{self.scale_dir}/models/{molecule_id}/{model}"}
+        trained = {"model": f"{self.scale_dir}/models/{molecule_id}/{model}/model.json"}
         return files | trained if model in self.scale.predictor.models else files
 
     def model_settings(self, model: str) -> Spec:

@@ -10,7 +10,8 @@ import pytest
 
 from mobcg.atomistic.force_field import molecule_files
 from mobcg.atomistic.gromacs import Machine
-from mobcg.atomistic.simulate import EXIT_UNFINISHED, main, planned_stages, rescaled_gro, simulate
+from mobcg.atomistic.simulate import EXIT_UNFINISHED, main, planned_stages, rescale, rescaled_gro, simulate
+from mobcg.errors import SimulationError
 from mobcg.observables import BeadTrajectory
 from mobcg.units import mass_density_kg_m3
 
@@ -87,6 +88,12 @@ def test_rescaling_reaches_the_box_and_keeps_velocities(too_small):
     assert scaled.split("\n")[-2].split() == ["2.50000"] * 3
     assert [line[44:] for line in scaled.split("\n")[2:-2]] == [line[44:] for line in gro.split("\n")[2:-2]]
     assert all(len(a) == len(b) for a, b in zip(gro.split("\n")[2:-2], scaled.split("\n")[2:-2], strict=True))
+
+
+def test_a_gas_is_a_failure(too_small):
+    last = too_small / "work/step_2_fs/npt_01.gro"
+    with pytest.raises(SimulationError, match="evaporated"):
+        rescale(last.parent, last, 300.0, SMALL, molecule_files(SMALL))
 
 
 @pytest.mark.workflow

@@ -37,6 +37,7 @@ def models_dir(tmp_path_factory) -> Path:
     (path / "mobcg").mkdir()
     np.savez(path / "mobcg" / "weights.npz", layer=np.arange(6.0).reshape(2, 3))
     (path / "mobcg" / "model.json").write_text('{"model": "mobcg"}\n')
+    (path / "mobcg" / ".snakemake_timestamp").touch()
     return path
 
 

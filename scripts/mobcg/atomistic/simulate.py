@@ -22,7 +22,6 @@ from mobcg.atomistic.beads import read_beads, scale_molecules, whole_molecules
 from mobcg.atomistic.density import SettledDensity, judge_density
 from mobcg.atomistic.force_field import MoleculeFiles, molecule_files
 from mobcg.atomistic.gromacs import (
-    PRODUCTION_FRICTION_TIME_PS,
     Machine,
     Progress,
     Stage,
@@ -48,7 +47,6 @@ SQUEEZE_BAR = 1000.0
 SQUEEZE_K = 450.0
 SQUEEZE_TIME_STEP_FS = 1.0
 HALVINGS = 2
-# Half of the expected density is no liquid any more.
 LEAST_DENSITY_FRACTION = 0.5
 # A step too long heats before it crashes; the mean over thousands of degrees of freedom fluctuates by far less.
 TEMPERATURE_TOLERANCE = 0.03
@@ -143,7 +141,7 @@ def simulate_at(
         block = npt_block(spec, time_step_fs, len(blocks))
         last = advance(block, last)
         blocks.append(directory / f"{block.name}.edr")
-        density = settled_density(blocks, files, spec)
+        density = density_of(blocks)
         progress.say(
             f"density {density.mean_kg_m3:.1f} ± {density.se_kg_m3:.1f} kg/m3 after {len(blocks)} NPT blocks, "
             + ("settled" if density.settled else "not settled yet")
@@ -184,7 +182,7 @@ def planned_stages(spec: Spec, time_step_fs: float) -> dict[str, Stage]:
         temperature_k,
         seed(spec, "nvt thermostat"),
         frame_ps=spec["frame_ps"],
-        friction_time_ps=PRODUCTION_FRICTION_TIME_PS,
+        langevin=False,
     )
     return {stage.name: stage for stage in (squeeze, equilibration, production)} | {
         "npt": npt_block(spec, time_step_fs, 0)
@@ -237,17 +235,10 @@ def fill_box(directory: Path, spec: Spec, files: MoleculeFiles) -> Path:
     raise SimulationError(f"{spec['n_molecules']} molecules do not fit into a box of a third of the liquid's density")
 
 
-def settled_density(blocks: list[Path], files: MoleculeFiles, spec: Spec) -> SettledDensity:
-    """Judge the density of the NPT blocks (their .edr files); half the expected density or less is no liquid."""
+def density_of(blocks: list[Path]) -> SettledDensity:
+    """Judge the density of the NPT blocks (their .edr files)."""
     # The first sample of a block is the last of the one before.
-    samples = [read_energies(path, ["Density"])[1:, 1] for path in blocks]
-    density = judge_density(samples)
-    if density.mean_kg_m3 < LEAST_DENSITY_FRACTION * spec["start_density_kg_m3"]:
-        raise SimulationError(
-            f"evaporated: the density fell to {density.mean_kg_m3:.0f} kg/m3, "
-            f"less than half of the {spec['start_density_kg_m3']:g} kg/m3 expected"
-        )
-    return density
+    return judge_density([read_energies(path, ["Density"])[1:, 1] for path in blocks])
 
 
 def rescale(directory: Path, last: Path, density_kg_m3: float, spec: Spec, files: MoleculeFiles) -> tuple[Path, float]:
@@ -256,8 +247,13 @@ def rescale(directory: Path, last: Path, density_kg_m3: float, spec: Spec, files
     Raises
     ------
     SimulationError
-        The box is too small for g(r) to 1.5 nm.
+        Half the expected density or less, which is no liquid, or a box too small for g(r) to 1.5 nm.
     """
+    if density_kg_m3 < LEAST_DENSITY_FRACTION * spec["start_density_kg_m3"]:
+        raise SimulationError(
+            f"evaporated: the density fell to {density_kg_m3:.0f} kg/m3, "
+            f"less than half of the {spec['start_density_kg_m3']:g} kg/m3 expected"
+        )
     n_molecules, mass_g_mol = spec["n_molecules"], float(files.masses_g_mol.sum())
     # Rounded as the .gro file holds it, so that the box of the run and of the analysis are one.
     box_length_nm = round((n_molecules / number_density_nm3(density_kg_m3, mass_g_mol)) ** (1 / 3), 5)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from mobcg.database import card, descriptor, diff, manifest
+from mobcg.database.potential_files import write_release_potentials
 from mobcg.database.tables import Records, assemble, footer
 from mobcg.database.validate import validate
 from mobcg.errors import InputError
@@ -58,7 +59,6 @@ def build_release(
     releases_dir: Path,
     base_release: Path | None = None,
     models_dir: Path | None = None,
-    potentials_dir: Path | None = None,
     repository: Path = Path(),
     commit: str = "unknown",
 ) -> Path:
@@ -72,8 +72,8 @@ def build_release(
     ----------
     records, molecules, base_release
         As for `mobcg.database.tables.assemble`.
-    models_dir, potentials_dir
-        Directories that become `models/` and `potentials/` of the release; plain files only.
+    models_dir
+        Directory that becomes `models/` of the release; plain files only.
     repository
         Holds LICENSE-DATA and CITATION.cff.
     commit
@@ -85,7 +85,6 @@ def build_release(
         The version is no version, a file is missing, or the release does not pass `mobcg release validate`.
     """
     wanted = manifest.Version.parse(version)
-    extras = {"models": models_dir, "potentials": potentials_dir}
     with work_directory(releases_dir), tempfile.TemporaryDirectory(prefix=".building-", dir=releases_dir) as scratch:
         number = 0
         while True:
@@ -94,7 +93,7 @@ def build_release(
             number += 1
             built = Path(scratch) / str(number) / str(wanted)
             old = base_release or manifest.previous_release(releases_dir, wanted)
-            _fill(built, records, molecules, wanted, old, base_release, extras, repository, made_by)
+            _fill(built, records, molecules, wanted, old, base_release, models_dir, repository, made_by)
             if not published.exists():
                 break
             if manifest.checksums_text(built) == (published / manifest.CHECKSUMS).read_text(encoding="ascii"):
@@ -121,16 +120,16 @@ def _fill(
     version: manifest.Version,
     old: Path | None,
     base_release: Path | None,
-    extras: Mapping[str, Path | None],
+    models_dir: Path | None,
     repository: Path,
     commit: str,
 ) -> None:
     directory.mkdir(parents=True)
     with_evaluation = {"evaluation": (), **records}
     assemble(with_evaluation, molecules, directory / "data", base_release, footer(str(version), commit))
-    for name, source in extras.items():
-        if source is not None:
-            _copy_plain(source, directory / name)
+    write_release_potentials(directory / "data" / "evaluation.parquet", directory / "potentials")
+    if models_dir is not None:
+        _copy_plain(models_dir, directory / "models")
     for name in REPOSITORY_FILES:
         if not (repository / name).is_file():
             raise InputError(repository / name, "", "no such file", "a file of the repository", "Run from its root.")
@@ -153,9 +152,11 @@ def _commit_of(release: Path) -> str:
 
 
 def _copy_plain(source: Path, destination: Path) -> None:
-    """Copy the files below a directory; links and names that no manifest may hold are refused."""
+    """Copy the files below a directory but the hidden ones, which Snakemake leaves; links and odd names are refused."""
     for path in sorted(source.rglob("*")):
         name = path.relative_to(source).as_posix()
+        if any(part.startswith(".") for part in name.split("/")):
+            continue
         if path.is_symlink() or not (path.is_file() or path.is_dir()):
             raise InputError(path, "", "a link or device", "plain files", "Replace it by what it points to.")
         if path.is_file():
@@ -222,7 +223,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--training-set", type=Path, help="write the tables without evaluations here, publish nothing")
     parser.add_argument("--releases", type=Path, default=Path("releases"), help="directory of the releases")
     parser.add_argument("--models", type=Path, help="directory that becomes models/")
-    parser.add_argument("--potentials", type=Path, help="directory that becomes potentials/")
     parser.add_argument("--repository", type=Path, default=Path(), help="holds LICENSE-DATA and CITATION.cff")
     parser.add_argument("--published", type=Path, help="write the name of the release made into this file")
     options = parser.parse_args(arguments)
@@ -239,7 +239,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 options.releases,
                 options.base,
                 options.models,
-                options.potentials,
                 options.repository,
                 commit,
             )

@@ -1,7 +1,7 @@
 """Train one model for one fold: `python -m mobcg.predictor.train --tables DIR --model mobcg --fold MOLECULE --out DIR`.
 
 The fold names the molecule whose rows are held out, or `all`. Same tables, settings, seed and threads give the same
-bytes in model.json, weights.npz, training.json and README.md; how long it took stands in timing.json alone.
+bytes in model.json, weights.npz, training.json and README.md; how long it took is printed.
 """
 
 from __future__ import annotations
@@ -149,7 +149,6 @@ def main(arguments: list[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     write_json(options.out / "training.json", record)
-    write_json(options.out / "timing.json", {"train_seconds": round(time.monotonic() - started, 2)})
     with atomic_path(options.out / "README.md") as temporary:
         temporary.write_text(model_card(record, model_module(options.model).CARD))
     save_model(options.out, options.model, model)  # last: a directory with model.json in it is whole

@@ -1,0 +1,91 @@
+"""The potentials of a release as other programs read them: `potentials/<molecule>/<model>.<format>`.
+
+lammps.table  `pair_style table`, real units (Å, kcal/mol)
+votca.pot     r, U and the flag i of csg_resample and csg_inverse (nm, kJ/mol)
+openmm.json   values of a Continuous1DFunction for a CustomNonbondedForce, and how the model is run (nm, kJ/mol)
+gromacs.xvg   tabulated interaction of gmx mdrun up to 2019 (nm, kJ/mol): r f −f′ g −g′ h −h′ with U in h and C12 = 1
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from numpy.typing import ArrayLike, NDArray
+
+from mobcg.pair import CUTOFF_NM, R_NM, TABLE_START_NM, tabulate, write_lammps_table
+from mobcg.records import atomic_path
+
+# These run the potential of another model, times a constant or with a friction; the evaluations say which.
+DERIVED_MODELS = ("ibi_scaled", "ibi_dpd", "ibi_langevin", "mobcg_dpd", "mobcg_langevin")
+STEP_NM = 0.002
+GROMACS_END_NM = CUTOFF_NM + 1.0  # mdrun wants the table to reach beyond the cutoff by table-extension
+
+
+def write_potential_files(directory: Path, name: str, potential_kj_mol: ArrayLike, run: Mapping[str, Any]) -> None:
+    """Write a potential on the common grid, (150,) in kJ/mol, as `directory`/`name`.* in the four formats.
+
+    `run` holds plain values on how the model is run; they go into openmm.json.
+    """
+    write_lammps_table(directory / f"{name}.lammps.table", potential_kj_mol)
+    _write_votca(directory / f"{name}.votca.pot", potential_kj_mol)
+    _write_openmm(directory / f"{name}.openmm.json", potential_kj_mol, run)
+    _write_gromacs(directory / f"{name}.gromacs.xvg", potential_kj_mol)
+
+
+def _finely(potential_kj_mol: ArrayLike) -> tuple[NDArray, NDArray, NDArray]:
+    return tabulate(potential_kj_mol, round((CUTOFF_NM - TABLE_START_NM) / STEP_NM) + 1)
+
+
+def _write_votca(path: Path, potential_kj_mol: ArrayLike) -> None:
+    with atomic_path(path) as temporary, temporary.open("w", encoding="ascii") as stream:
+        stream.writelines(f"{r:.3f} {u:.10e} i\n" for r, u in zip(R_NM, potential_kj_mol, strict=True))
+
+
+def _write_openmm(path: Path, potential_kj_mol: ArrayLike, run: Mapping[str, Any]) -> None:
+    r_nm, energy, _ = _finely(potential_kj_mol)
+    content = {
+        "force": "CustomNonbondedForce",
+        "expression": "potential(r)",
+        "function": "Continuous1DFunction",
+        "min_nm": float(r_nm[0]),
+        "max_nm": float(r_nm[-1]),
+        "cutoff_nm": CUTOFF_NM,
+        "values_kj_mol": [float(f"{value:.9g}") for value in energy],
+        **run,
+    }
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _write_gromacs(path: Path, potential_kj_mol: ArrayLike) -> None:
+    r_nm, energy, strength = _finely(potential_kj_mol)
+    # Below the first point no pair is ever found, and mdrun wants a table from 0: the wall goes on as it starts.
+    inner = np.arange(round(TABLE_START_NM / STEP_NM)) * STEP_NM
+    outer = np.arange(1, round((GROMACS_END_NM - CUTOFF_NM) / STEP_NM) + 1) * STEP_NM + CUTOFF_NM
+    columns = [
+        np.concatenate([np.full(inner.size, values[0]), values, np.zeros(outer.size)]) for values in (energy, strength)
+    ]
+    r_all = np.concatenate([inner, r_nm, outer])
+    zeros = np.zeros((r_all.size, 4))
+    with atomic_path(path) as temporary, temporary.open("w", encoding="ascii") as stream:
+        np.savetxt(stream, np.column_stack([r_all, zeros, *columns]), fmt=["%.4f", *["%g"] * 4, "%.8e", "%.8e"])
+
+
+def write_release_potentials(evaluation: Path, directory: Path) -> None:
+    """Write the potential of every molecule and model of a table of evaluations, those in `DERIVED_MODELS` left out.
+
+    All replicas of a model run one potential; it is taken from the first that has it.
+    """
+    kept = ("molecule_id", "model", "thermostat", "friction_1_ps", "n_beads", "box_length_nm", "potential_kj_mol")
+    written = set()
+    for row in pq.read_table(evaluation, columns=list(kept)).to_pylist():
+        potential, name = row.pop("potential_kj_mol"), (row["molecule_id"], row["model"])
+        if potential is None or name in written or row["model"] in DERIVED_MODELS:
+            continue
+        written.add(name)
+        write_potential_files(directory / row["molecule_id"], row["model"], potential, row)
