@@ -223,6 +223,13 @@ def test_truncated_record_is_refused(tmp_path, inputs):
         build_training_set(inputs.records | {"coarse": [path]}, inputs.molecules, VERSION, tmp_path / "tables")
 
 
+@pytest.mark.parametrize("table", ["atomistic", "potentials", "coarse", "evaluation"])
+def test_missing_record_is_named(tmp_path, inputs, repository, table):
+    records = inputs.records | {table: [*inputs.records[table], tmp_path / "gone.parquet"]}
+    with pytest.raises(InputError, match=rf"records of {table}.*gone\.parquet"):
+        build_release(records, inputs.molecules, VERSION, tmp_path / "releases", repository=repository)
+
+
 def test_link_among_the_models_is_refused(tmp_path, inputs, repository):
     (tmp_path / "models").mkdir()
     (tmp_path / "models" / "weights.npz").symlink_to("/etc/hostname")

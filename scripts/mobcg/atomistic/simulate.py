@@ -146,9 +146,8 @@ def simulate_at(
             f"density {density.mean_kg_m3:.1f} ± {density.se_kg_m3:.1f} kg/m3 after {len(blocks)} NPT blocks, "
             + ("settled" if density.settled else "not settled yet")
         )
-        if (density.settled and density.precise) or (len(blocks) + 1) * block.duration_ps > spec["lengths"][
-            "npt_max_ps"
-        ]:
+        time_is_up = (len(blocks) + 1) * block.duration_ps > spec["lengths"]["npt_max_ps"]
+        if time_is_up or (density.settled and density.precise):
             break
     start, box_length_nm = rescale(directory, last, density.mean_kg_m3, spec, files)
     equilibrated = advance(stages["nvt_equilibration"], start)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -152,18 +153,24 @@ def merge(
         A key occurs twice in the record files, or a file cannot be read as this table.
     """
     (key,) = TABLES[table].key
-    sources = _sources(table, paths, base)
-    try:
+    with _read_errors(table):
+        sources = _sources(table, paths, base)
         keys = np.sort(np.concatenate([_text(source.to_table(columns=[key])[key]) for source in sources]))
         repeated = np.unique(keys[1:][keys[1:] == keys[:-1]])
         if repeated.size:
             advice = "Remove all but one of the record files that hold it."
             raise InputError(f"records of {table}", key, repeated[0], "every id once", advice)
         write_table(destination, table, _parts(table, sources, keys), metadata)
+
+
+@contextmanager
+def _read_errors(table: str) -> Iterator[None]:
+    """Turn what Arrow says of a record file that is missing, broken or of another table into an `InputError`."""
+    try:
+        yield
     except (ValueError, pa.ArrowTypeError, OSError) as error:
-        raise InputError(
-            f"records of {table}", "", str(error), "whole Parquet files of this table", "Delete that file; run again."
-        ) from error
+        allowed, advice = "whole Parquet files of this table", "Remove that file and run again."
+        raise InputError(f"records of {table}", "", str(error), allowed, advice) from error
 
 
 def _text(column: pa.ChunkedArray) -> np.ndarray:
@@ -216,8 +223,8 @@ def _force_fields(runs: pa.Table, base: _Base | None) -> pa.Table:
 
 def _potentials(paths: Sequence[Path], coarse: pa.Table, base: _Base | None) -> pa.Table:
     """Return the inverted potentials, and of each those multiples that a coarse run names."""
-    sources = _sources("potentials", paths, base)
-    parents = pa.concat_tables([source.to_table() for source in sources])
+    with _read_errors("potentials"):
+        parents = pa.concat_tables([source.to_table() for source in _sources("potentials", paths, base)])
     known = set(parents["potential_id"].to_pylist())
     if len(known) < len(parents):
         raise InputError(
@@ -227,8 +234,10 @@ def _potentials(paths: Sequence[Path], coarse: pa.Table, base: _Base | None) -> 
     asked = sorted(
         {(p["parent_id"], p["scale_factor"]) for p in (json.loads(s)["potential"] for s in coarse["spec"].to_pylist())}
     )
+    # The histories are most of a row, and no multiple inherits them.
+    plain = parents.select([name for name in parents.column_names if not name.startswith("history_")])
     scaled = [
-        scaled_potential_row(parents.slice(row_of[parent], 1).to_pylist()[0], factor)
+        scaled_potential_row(plain.slice(row_of[parent], 1).to_pylist()[0], factor)
         for parent, factor in asked
         if parent in row_of and scaled_potential_id(parent, factor) not in known
     ]
@@ -254,8 +263,10 @@ def scaled_potential_row(parent: Mapping[str, Any], scale_factor: float) -> dict
 def _evaluation(paths: Sequence[Path], molecules: Sequence[Mapping[str, Any]], base: _Base | None) -> pa.Table:
     """Return the new evaluations, and those of the base that neither a new row nor a new training replaces."""
     schema = TABLES["evaluation"].arrow_schema
-    fresh = ds.dataset([str(path) for path in paths], format="parquet", schema=schema).to_table() if paths else None
-    fresh = schema.empty_table() if fresh is None else fresh
+    fresh = schema.empty_table()
+    if paths:
+        with _read_errors("evaluation"):
+            fresh = ds.dataset([str(path) for path in paths], format="parquet", schema=schema).to_table()
     if base is None or not (base.data / "evaluation.parquet").exists():
         return _sorted(fresh, "evaluation")
     names = pa.array([row["molecule_id"] for row in molecules])

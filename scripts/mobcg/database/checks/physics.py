@@ -28,7 +28,7 @@ FORCE_TOLERANCE = 1e-6
 # Slope of the MSD over this part of its lags, about the window in which D was fitted, against D: relative, plus
 # standard errors for a liquid that hardly moves. Every wrong unit is a factor 10 or more.
 MSD_WINDOW = (0.2, 0.7)
-MSD_RELATIVE = 0.5
+MSD_RELATIVE = 0.25
 MSD_SIGMA = 6.0
 # D sqrt(m) of one potential: largest deviation from the mean, in standard errors, and in relative terms.
 MASS_LAW_SIGMA = 6.0
@@ -77,7 +77,7 @@ def force_is_derivative(rows: Columns) -> Iterator[Breach]:
 
 
 def diffusion_matches_msd(rows: Columns) -> Iterator[Breach]:
-    """D = slope of the MSD / 6 within half of it and 6 standard errors."""
+    """D = slope of the MSD / 6 within a quarter of it and 6 standard errors."""
     slopes = [_slope(np.asarray(t), np.asarray(y)) for t, y in zip(rows["msd_time_ps"], rows["msd_nm2"], strict=True)]
     diffusion = rows["diffusion_nm2_ns"]
     allowed = MSD_RELATIVE * diffusion + MSD_SIGMA * rows["diffusion_nm2_ns_se"]
