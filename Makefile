@@ -1,11 +1,12 @@
 # make release   set up, simulate, train, score: a release directory and a report (SCALE=demo|workstation|paper)
 # make test      set up, then every check and test that CI runs
 # make plan      dry run with a summary of each stage
+# make bench     speed and memory against references
 # make doctor    what is installed and what is missing
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor plan release test lint
+.PHONY: help setup doctor plan release test lint bench
 
 SCALE ?= demo
 CORES ?= $(shell nproc)
@@ -39,6 +40,10 @@ release: setup
 test: setup lint
 	@pytest -n $(CORES) -m "not workflow"
 	@pytest -m workflow
+
+# Speed and memory against references measured in the same run.
+bench: setup
+	@python -m mobcg.database.bench
 
 lint: setup
 	@ruff check

@@ -3,3 +3,12 @@
 from importlib.metadata import version
 
 __version__ = version("mobcg")
+
+
+def __getattr__(name: str) -> object:
+    # `mobcg.load` without the cost of pyarrow where only a version is asked for.
+    if name == "load":
+        from mobcg.dataset import load
+
+        return load
+    raise AttributeError(name)

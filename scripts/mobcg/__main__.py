@@ -147,10 +147,10 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--scale", help="a file of config/scale (default: that of config/config.yaml)")
         command.set_defaults(run=run)
 
-    release = commands.add_parser("release", help="validate, compare or download a release").add_subparsers(
+    release = commands.add_parser("release", help="validate, compare, describe or download a release").add_subparsers(
         required=True
     )
-    for name in ("validate", "diff", "download"):
+    for name in ("validate", "diff", "card", "download"):
         command = release.add_parser(name, add_help=False, prefix_chars="\0")
         command.add_argument("arguments", nargs=argparse.REMAINDER)
         command.set_defaults(run=_module(f"mobcg.database.{name}"))

@@ -51,7 +51,10 @@ def record(spec: Spec, trajectory: BeadTrajectory) -> dict[str, Any]:
         "number_density_nm3": trajectory.number_density_nm3,
         "production_ps": (len(trajectory.positions_nm) - 1) * trajectory.frame_ps,
     }
-    return row | observe(trajectory, spec)
+    measured = observe(trajectory, spec)
+    if measured["diffusion_nm2_ns"] <= 0:
+        return row | {"status": "failed", "reason": "frozen: the mean squared displacement does not grow"}
+    return row | measured
 
 
 def observe(trajectory: BeadTrajectory, spec: Spec) -> dict[str, Any]:

@@ -119,11 +119,11 @@ def coarse_row(spec: Mapping[str, Any], potential: Mapping[str, Any], directory:
                 )
             },
         )
+        row |= {**measure(run), "status": "ok"}
     except ProgramError:
         raise  # the machine failed, not the run: no record, so that it is run again
     except SimulationError as error:
         return {**row, "status": "failed", "reason": str(error)}
-    row |= {**measure(run), "status": "ok"}
     shutil.rmtree(directory)
     return row
 

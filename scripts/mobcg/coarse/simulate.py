@@ -244,10 +244,17 @@ def measure(run: CoarseRun) -> dict[str, Any]:
     """Return the measured columns of the table `coarse` of one run, units as in `mobcg.schema`.
 
     `diffusion_yh_nm2_ns` is None under Langevin friction, which damps the flow that the correction is made for.
+
+    Raises
+    ------
+    SimulationError
+        The beads do not diffuse.
     """
     trajectory = run.trajectory
     structure = radial_distribution(trajectory.positions_nm, trajectory.box_length_nm)
     dynamics = self_diffusion(trajectory)
+    if dynamics.diffusion_nm2_ns <= 0:
+        raise SimulationError("frozen: the mean squared displacement does not grow")
     lag_ps, msd_nm2 = displacement_curve(trajectory)
     return {
         "temperature_measured_k": run.temperature_measured_k,

@@ -12,12 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 # g(r) settles within 5 to 8 iterations; the pressure and the tail of U need some more.
-LEAST_ITERATIONS = 12
-# The smooth, long-ranged part of U moves g(r) little and so converges slowly: a factor 2 took 12 plain iterations. With
-# a heavy ball (Polyak 1964) in the early ones it takes 3: U(k+1) = U(k) + update + MOMENTUM (U(k) - U(k-1)). The late
-# ones are plain, since momentum also carries noise on.
-MOMENTUM = 0.7
-MOMENTUM_ITERATIONS = range(3, 9)
+LEAST_ITERATIONS = 10
 # Iterations that are judged together, and whose potentials are averaged.
 WINDOW = 4
 DEVIATION_OVER_NOISE = 1.2

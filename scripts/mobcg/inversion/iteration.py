@@ -17,8 +17,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from mobcg.inversion import votca
 from mobcg.inversion.convergence import (
-    MOMENTUM,
-    MOMENTUM_ITERATIONS,
     Iteration,
     Target,
     Verdict,
@@ -34,10 +32,8 @@ KEPT = frozenset({"done", votca.STOP_FILE, f"{votca.PAIR}.pot.cur", f"{votca.PAI
 PROGRESS_FD = "MOBCG_PROGRESS_FD"
 
 
-def shape(
-    current_kj_mol: ArrayLike, updated_kj_mol: ArrayLike, momentum_kj_mol: ArrayLike, target_rdf: ArrayLike
-) -> NDArray[np.float64]:
-    """Return the updated potential, momentum added, with a smooth core and a smooth end; all (150,).
+def shape(current_kj_mol: ArrayLike, updated_kj_mol: ArrayLike, target_rdf: ArrayLike) -> NDArray[np.float64]:
+    """Return the updated potential with a smooth core and a smooth end; all (150,).
 
     The update is tapered, not the potential: a potential tapered again and again would lose its tail. The last value is
     zero, so that VOTCA's shift to zero at the end leaves it alone.
@@ -49,7 +45,7 @@ def shape(
     """
     current = np.asarray(current_kj_mol, np.float64)
     update = np.asarray(updated_kj_mol, np.float64) - current
-    shaped = current + taper(update - update[-1]) + np.asarray(momentum_kj_mol)
+    shaped = current + taper(update - update[-1])
     shaped = extrapolate_core(shaped, core_index(target_rdf))
     shaped[-1] = 0.0
     return shaped
@@ -93,11 +89,7 @@ def finish(here: Path, updated_path: Path, shaped_path: Path) -> None:
     target = Target(np.array(control["rdf"]), np.array(control["rdf_variance"]), settings.target_pressure_bar)
     current, _ = votca.read_table(here / f"{votca.PAIR}.pot.cur")
     updated, _ = votca.read_table(updated_path)
-    momentum = np.zeros_like(current)
-    if iteration in MOMENTUM_ITERATIONS:
-        before, _ = votca.read_table(step_dir(main_dir, iteration - 1) / f"{votca.PAIR}.pot.cur")
-        momentum = MOMENTUM * (current - before)
-    votca.write_table(shaped_path, shape(current, updated, momentum, target.rdf))
+    votca.write_table(shaped_path, shape(current, updated, target.rdf))
     if iteration < settings.iterations_max:
         lay_out(main_dir, iteration + 1, shaped_path)
     iterations = read_iterations(main_dir, iteration, control["n_beads"])
