@@ -165,7 +165,8 @@ FRICTION = Column(
     "friction_1_ps",
     REAL,
     "1/ps",
-    "friction of the thermostat: gamma/m (Langevin: 1/damping time; DPD: pair friction over bead mass); 0 without",
+    "friction of the thermostat over the bead mass (Langevin: on every bead; DPD: on the relative velocity along the "
+    "line between two beads closer than 1 nm, the same at every such distance); 0 without",
     "γ/m",
     required=True,
     minimum=0,

@@ -19,7 +19,7 @@ from .conftest import SMALL
 
 WHOLE = SMALL | {
     "n_molecules": 210,
-    "lengths": {"squeeze_ps": 8, "npt_block_ps": 8, "npt_max_ps": 32, "nvt_equilibration_ps": 2, "nvt_ps": 20},
+    "lengths": {"squeeze_ps": 6, "npt_block_ps": 4, "npt_max_ps": 12, "nvt_equilibration_ps": 2, "nvt_ps": 10},
     "frame_ps": 1.0,
 }
 
@@ -116,9 +116,9 @@ def test_a_run_killed_again_and_again_is_the_run_that_was_not(tmp_path):
 
     known = whole.metadata
     assert known["status"] == "ok"
-    assert whole.positions_nm.shape == (21, 210, 3)
-    assert len(known["potential_kj_mol"]) == 21
-    assert known["density_kg_m3"] == pytest.approx(870, rel=0.04)
+    assert whole.positions_nm.shape == (11, 210, 3)
+    assert len(known["potential_kj_mol"]) == 11
+    assert known["density_kg_m3"] == pytest.approx(870, rel=0.05)
     assert known["density_kg_m3"] == pytest.approx(mass_density_kg_m3(whole.number_density_nm3, whole.mass_g_mol))
     # The centres of mass are as warm as the thermostat: vibrations and translation are in equilibrium.
-    assert known["temperature_centres_k"] == pytest.approx(298.15, rel=0.04)
+    assert known["temperature_centres_k"] == pytest.approx(298.15, rel=0.08)

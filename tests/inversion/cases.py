@@ -13,7 +13,7 @@ from mobcg.units import thermal_energy_kj_mol
 
 TEMPERATURE_K = 298.15
 N_BEADS = 200
-NUMBER_DENSITY_NM3 = 6.2
+NUMBER_DENSITY_NM3 = 5.4
 BOX_LENGTH_NM = (N_BEADS / NUMBER_DENSITY_NM3) ** (1 / 3)
 
 

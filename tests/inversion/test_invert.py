@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from mobcg.errors import InputError
-from mobcg.inversion.invert import failure_reason, invert, main
-from mobcg.pair import CUTOFF_NM, R_NM, force
+from mobcg.inversion.invert import FIRST_FACTOR, failure_reason, first_potential, invert, main
+from mobcg.pair import CUTOFF_NM, R_NM, force, potential_of_mean_force
 from mobcg.plan import run_id
 from mobcg.records import read_record, write_record
 from mobcg.units import thermal_energy_kj_mol
@@ -158,3 +158,10 @@ def test_inversion_gives_a_known_potential_back(tmp_path, known_liquid, pressure
         assert abs(row["pressure_bar"] - known_liquid.pressure_bar) < 60
     np.testing.assert_allclose(row["force_kj_mol_nm"], force(row["potential_kj_mol"]))
     assert len(row["history_pressure_bar"]) == len(row["history_potential_kj_mol"]) == row["n_iterations"]
+
+
+def test_the_first_potential_is_weaker_than_that_of_mean_force():
+    rdf = SOFT * (1 + np.exp(-(((R_NM - 0.6) / 0.05) ** 2)))
+    first, mean_force = first_potential(rdf, 298.15), potential_of_mean_force(rdf, 298.15)
+    np.testing.assert_allclose(first, FIRST_FACTOR * mean_force)
+    assert first.min() < -0.5 * thermal_energy_kj_mol(298.15) * FIRST_FACTOR

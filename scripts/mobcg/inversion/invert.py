@@ -42,6 +42,7 @@ from mobcg.records import atomic_path, read_record, work_directory, write_record
 ATTEMPTS = ({}, {"update_scale": 0.5, "time_step_fs": 2.5})
 # An inversion whose last g(r) is further from the target than this (∫|Δg| / ∫g) has not reproduced the structure.
 LARGEST_RDF_ERROR = 0.05
+FIRST_FACTOR = 0.7
 PROGRAMS = ("csg_inverse", "lmp", "mobcg")
 # Troubles of the machine, not of the liquid: no record is written, so that the job can be run again.
 MACHINE_TROUBLE = ("No space left on device", "Disk quota exceeded", "Cannot allocate memory", "command not found")
@@ -51,7 +52,7 @@ MACHINE_TROUBLE = ("No space left on device", "Disk quota exceeded", "Cannot all
 class Liquid:
     """The liquid of the parent records: its state, the target of the inversion and the potential that it starts from.
 
-    `first_potential_kj_mol` is the potential of mean force, (150,).
+    `first_potential_kj_mol` is that of `first_potential`, (150,).
     """
 
     molecule_id: str
@@ -91,6 +92,20 @@ def failed_parent(parents: Sequence[Mapping[str, Any]]) -> str | None:
     return None
 
 
+def first_potential(rdf: NDArray[np.float64], temperature_k: float) -> NDArray[np.float64]:
+    """Return the potential that the inversion starts from, (150,) in kJ/mol: −kT ln g times `FIRST_FACTOR`.
+
+    The potential of mean force counts the structure of the neighbours twice: a liquid near freezing freezes with it,
+    and the g(r) of a crystal leads the updates astray. A weaker one is approached from the side of the liquid.
+
+    Raises
+    ------
+    ValueError
+        As `mobcg.pair.potential_of_mean_force`.
+    """
+    return FIRST_FACTOR * potential_of_mean_force(rdf, temperature_k)
+
+
 def liquid_of(spec: Mapping[str, Any], parents: Sequence[Mapping[str, Any]]) -> Liquid:
     """Return the liquid of some good parent records, replicas of one another; its g(r) is zero in the core.
 
@@ -113,7 +128,7 @@ def liquid_of(spec: Mapping[str, Any], parents: Sequence[Mapping[str, Any]]) -> 
         raise SimulationError("the g(r) of the atomistic run holds values that are not finite")
     try:
         rdf[: core_index(rdf)] = 0.0
-        potential = potential_of_mean_force(rdf, spec["temperature_k"])
+        potential = first_potential(rdf, spec["temperature_k"])
     except ValueError as error:
         raise SimulationError(str(error)) from error
     potential[-1] = 0.0
