@@ -3,6 +3,7 @@
 # out  {scale}/tables/           the training set: every table but the evaluations
 #      releases/{version}/       the release; {scale}/release.txt names it
 # why  what was simulated becomes data that outlive the code
+# The tables of force fields are read off GROMACS's own oplsaa.ff, hence its environment.
 
 RECORDS = record_files(PLAN)
 BASE = f"--base {PLAN.config.base_release}" if PLAN.config.base_release else ""
@@ -56,7 +57,7 @@ rule assemble_tables:
     benchmark:
         f"{RESULTS}/benchmarks/assemble_tables/{PLAN.scale.name}.tsv"
     conda:
-        "../envs/mobcg.yaml"
+        "../envs/gromacs.yaml"
     resources:
         mem_mb=4000,
     params:
@@ -83,7 +84,7 @@ rule write_release:
     benchmark:
         f"{RESULTS}/benchmarks/write_release/{PLAN.scale.name}.tsv"
     conda:
-        "../envs/mobcg.yaml"
+        "../envs/gromacs.yaml"
     resources:
         mem_mb=4000,
     params:

@@ -23,7 +23,6 @@ def checked_plan(content: Mapping[str, Any]) -> Any:
     InputError
         Anything in the configuration is wrong.
     """
-    from mobcg.atomistic.topology import check
     from mobcg.plan import load_plan
 
     plan = load_plan(content)
@@ -32,9 +31,19 @@ def checked_plan(content: Mapping[str, Any]) -> Any:
         print("mobcg: no gmx here, so force-field terms are checked by the jobs only", file=sys.stderr)
         return plan
     for name, molecule in plan.molecules.items():
-        if molecule.topology is None:
-            check(molecule.smiles, Path(plan.config.molecules_dir) / f"{name}.yaml")
+        _check_force_field(molecule, Path(plan.config.molecules_dir) / f"{name}.yaml")
     return plan
+
+
+def _check_force_field(molecule: Any, path: Path) -> None:
+    from mobcg.atomistic.force_field import read_own_files
+    from mobcg.atomistic.topology import check
+    from mobcg.plan import file_force_field
+
+    if molecule.topology is None:
+        check(molecule.smiles, path)
+    else:
+        read_own_files(file_force_field(molecule, path), molecule.smiles, str(path), path.parent)
 
 
 def _plan_of(options: argparse.Namespace) -> Any:
@@ -67,15 +76,13 @@ def _molecule_draft(options: argparse.Namespace) -> int:
 
 
 def _molecule_check(options: argparse.Namespace) -> int:
-    from mobcg.atomistic.topology import check
     from mobcg.config import load_molecule
     from mobcg.molecule import species_of
 
     for path in options.file:
         molecule = load_molecule(path)
         species = species_of(molecule, path)
-        if molecule.topology is None:
-            check(molecule.smiles, path)
+        _check_force_field(molecule, path)
         print(f"{path}: {molecule.name}, {species.formula}, {species.molar_mass_g_mol:.3f} g/mol: fine")
     return 0
 

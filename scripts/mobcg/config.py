@@ -46,7 +46,9 @@ class Section(BaseModel):
 class Topology(Section):
     """A user's own GROMACS topology in place of OPLS-AA; paths relative to the molecule's file."""
 
-    itp: str = Field(description="molecule's .itp: [ moleculetype ], optionally its own [ atomtypes ]")
+    itp: str = Field(
+        description="molecule's .itp: [ moleculetype ]; with [ atomtypes ] of its own it needs [ defaults ] too"
+    )
     gro: str = Field(description="coordinates of one molecule")
 
 

@@ -6,7 +6,7 @@ from mobcg.plan import Plan, Spec
 
 # Seconds per picosecond and atom of GROMACS at 2 fs with PME, and per picosecond and bead of LAMMPS at 7 fs: both on
 # one core, GROMACS 2022.5 with SSE4.1 and LAMMPS of September 2021.
-ATOMISTIC_S_PS_ATOM = 4.3e-4
+ATOMISTIC_S_PS_ATOM = 5.0e-4
 COARSE_S_PS_BEAD = 5.0e-5
 # What VOTCA's own scripts add to each iteration, and what starting a step costs (imports, files).
 INVERSION_OVERHEAD_S = 7.0
@@ -16,13 +16,9 @@ TRAINING_S = {"mobcg": 10.0, "bag2024": 40.0}
 
 def _atomistic_s(spec: Spec, n_atoms: int) -> float:
     lengths = spec["lengths"]
-    # The squeeze runs at half the time step; the density settles after about three blocks; a synthetic force field
-    # takes a time step of about 1.5 fs.
+    # The squeeze runs at half the time step; the density settles after about three blocks.
     picoseconds = 2 * lengths["squeeze_ps"] + 3 * lengths["npt_block_ps"] + lengths["nvt_equilibration_ps"]
-    slower = 1.35 if spec["force_field"]["kind"] == "synthetic" else 1.0
-    return STEP_START_S + ATOMISTIC_S_PS_ATOM * slower * spec["n_molecules"] * n_atoms * (
-        picoseconds + lengths["nvt_ps"]
-    )
+    return STEP_START_S + ATOMISTIC_S_PS_ATOM * spec["n_molecules"] * n_atoms * (picoseconds + lengths["nvt_ps"])
 
 
 def _coarse_s(section: Spec, n_beads: float) -> float:

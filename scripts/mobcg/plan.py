@@ -232,7 +232,8 @@ def build_plan(
     shards: dict[str, Spec] = {}
     evaluations: dict[str, Spec] = {}
     for name, molecule in molecules.items():
-        pristine = {"kind": "pristine"} if molecule.topology is None else _file_force_field(config, molecule)
+        where = Path(config.molecules_dir) / f"{name}.yaml"
+        pristine = {"kind": "pristine"} if molecule.topology is None else file_force_field(molecule, where)
         replicas = _atomistic_specs(scale, molecule, species[name], pristine, scale.atomistic.lengths)
         atomistic |= replicas
         parent_id, parent = _inversion(scale, molecule, list(replicas), scale.inversion.pressure_correction)
@@ -297,8 +298,14 @@ def _atomistic_specs(
     return {run_id(spec): spec for spec in specs}
 
 
-def _file_force_field(config: Config, molecule: Molecule) -> Spec:
-    where = Path(config.molecules_dir) / f"{molecule.id}.yaml"
+def file_force_field(molecule: Molecule, where: Path) -> Spec:
+    """Return the force-field part of the spec of a molecule with a topology of its own; `where` is its YAML file.
+
+    Raises
+    ------
+    InputError
+        A file is not there, or leads out of the directory of the molecules.
+    """
     paths = {name: topology_path(molecule, where, name) for name in ("itp", "gro")}
     hashes = {f"{name}_sha256": hashlib.sha256(path.read_bytes()).hexdigest() for name, path in paths.items()}
     return {"kind": "file", "itp": molecule.topology.itp, "gro": molecule.topology.gro, **hashes}

@@ -19,6 +19,7 @@ KNOWN = {
     "density_kg_m3": 870.0,
     "density_kg_m3_se": 2.0,
     "density_settled": True,
+    "temperature_centres_k": 298.0,
     "time_step_fs": 2.0,
     "versions": {"gmx": "2022.5"},
 }
@@ -38,9 +39,7 @@ def test_a_random_walk_gives_its_diffusion_coefficient_and_no_structure():
     assert row["diffusion_yh_nm2_ns"] > row["diffusion_nm2_ns"]
     assert np.mean(row["rdf"][50:]) == pytest.approx(1.0, abs=0.02)
     assert row["production_ps"] == 599
-    assert row["msd_time_ps"][0] == 0
-    assert row["msd_nm2"][0] == pytest.approx(0, abs=1e-5)
-    np.testing.assert_allclose(row["msd_nm2"][1:], 6e-3 * DIFFUSION_NM2_NS * row["msd_time_ps"][1:], rtol=0.1)
+    np.testing.assert_allclose(row["msd_nm2"], 6e-3 * DIFFUSION_NM2_NS * row["msd_time_ps"], rtol=0.1)
 
 
 def test_the_record_is_written_and_read_back(tmp_path):

@@ -45,7 +45,8 @@ def record(spec: Spec, trajectory: BeadTrajectory) -> dict[str, Any]:
     }
     if known["status"] != "ok":
         return row
-    row |= {key: known[key] for key in ("density_kg_m3", "density_kg_m3_se", "density_settled", "time_step_fs")}
+    kept = ("density_kg_m3", "density_kg_m3_se", "density_settled", "temperature_centres_k", "time_step_fs")
+    row |= {key: known[key] for key in kept}
     row |= {
         "box_length_nm": trajectory.box_length_nm,
         "number_density_nm3": trajectory.number_density_nm3,

@@ -9,7 +9,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
-from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator, NullFormatter
+from matplotlib.ticker import FixedLocator, FuncFormatter, MaxNLocator
 from numpy.typing import ArrayLike, NDArray
 
 from mobcg.pair import R_NM
@@ -274,10 +274,6 @@ def _fitted(area: Axes, fit: MassLaw, mass: NDArray) -> None:
 
 
 def _mass_axis(area: Axes) -> None:
-    area.set_xscale("log")
-    area.xaxis.set_major_locator(FixedLocator([20, 30, 50, 70, 100, 150, 200]))
-    area.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:g}"))
-    area.xaxis.set_minor_formatter(NullFormatter())
     area.set_xlabel("bead mass m / (g/mol)")
 
 
