@@ -13,14 +13,14 @@ from mobcg.units import thermal_energy_kj_mol
 
 TEMPERATURE_K = 298.15
 N_BEADS = 200
-NUMBER_DENSITY_NM3 = 5.4
+NUMBER_DENSITY_NM3 = 4.6
 BOX_LENGTH_NM = (N_BEADS / NUMBER_DENSITY_NM3) ** (1 / 3)
 
 
 def known_potential():
-    """U = ε(2 (r₀/r)⁹ − 3 (r₀/r)⁶), ε = 0.9 kT, r₀ = 0.56 nm, tapered."""
+    """U = ε(2 (r₀/r)⁹ − 3 (r₀/r)⁶), ε = 0.6 kT, r₀ = 0.56 nm, tapered."""
     x = 0.56 / np.maximum(pair.R_NM, 0.2)
-    potential = 0.9 * thermal_energy_kj_mol(TEMPERATURE_K) * (2 * x**9 - 3 * x**6)
+    potential = 0.6 * thermal_energy_kj_mol(TEMPERATURE_K) * (2 * x**9 - 3 * x**6)
     potential = pair.taper(pair.extrapolate_core(potential, 38))
     potential[-1] = 0.0
     return potential

@@ -10,7 +10,7 @@ from tests.inversion.cases import BOX_LENGTH_NM, KnownLiquid, known_potential, p
 def known_liquid(tmp_path_factory):
     where = tmp_path_factory.mktemp("known")
     potential = known_potential()
-    positions = sample(where, potential, 1200, seed=7)
+    positions = sample(where, potential, 600, seed=7)
     g = observables.radial_distribution(positions[1:], BOX_LENGTH_NM, n_blocks=10)
     pressure_bar = float(np.loadtxt(where / votca.PRESSURE_FILE, skiprows=1).mean())
     return KnownLiquid(potential, pressure_bar, parent_row(g.rdf, g.rdf_se))

@@ -141,7 +141,7 @@ def test_killed_inversion_continues_to_the_same_record(tmp_path, known_liquid):
 @pytest.mark.workflow
 @pytest.mark.parametrize("pressure_correction", [True, False])
 def test_inversion_gives_a_known_potential_back(tmp_path, known_liquid, pressure_correction):
-    spec = known_liquid.spec(pressure_correction=pressure_correction, iteration_ps_100=200)
+    spec = known_liquid.spec(pressure_correction=pressure_correction, iteration_ps_100=100)
     row = invert(spec, [known_liquid.parent], tmp_path / "work")
     assert (row["status"], row["reason"]) == ("ok", None)
     well = (R_NM > 0.48) & (R_NM < 1.3)
