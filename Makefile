@@ -9,6 +9,7 @@ SHELL := /bin/bash
 .PHONY: help setup doctor plan release test lint bench
 
 SCALE ?= demo
+SCALE_NAME := $(basename $(notdir $(SCALE)))
 CORES ?= $(shell nproc)
 export PATH := $(CURDIR)/.venv/bin:$(subst $() ,:,$(wildcard $(CURDIR)/.conda/*/bin)):$(PATH)
 export OMP_NUM_THREADS := 1
@@ -34,7 +35,7 @@ release: setup
 	flock -n 9 || { echo "Another \`make release\` is at work in this directory; wait for it or stop it." >&2; exit 1; }; \
 	if [ -n "$$(ls -A .snakemake/locks 2>/dev/null)" ]; then $(SNAKEMAKE) --unlock --quiet; fi; \
 	$(SNAKEMAKE) --cores $(CORES) --logger mobcg --logger-mobcg-scale $(SCALE); \
-	echo "Release: releases/$$(cat results/$(SCALE)/release.txt)   Report: results/$(SCALE)/report/report.html"
+	echo "Release: releases/$$(cat results/$(SCALE_NAME)/release.txt)   Report: results/$(SCALE_NAME)/report/report.html"
 
 # Fast tests on every core first; then the real programs end to end.
 test: setup lint
