@@ -151,8 +151,7 @@ def test_inversion_gives_a_known_potential_back(tmp_path, known_liquid, pressure
         ramp = (1 - R_NM / CUTOFF_NM)[well]
         error -= ramp * (error @ ramp) / (ramp @ ramp)
     print(f"rms {np.sqrt(np.mean(error**2)):.4f} kT, {row['n_iterations']} iterations, {row['pressure_bar']:.0f} bar")
-    # Without the pressure the smooth part of U is left to a g(r) that hardly feels it, and comes slowly.
-    assert np.sqrt(np.mean(error**2)) < (0.05 if pressure_correction else 0.15)
+    assert np.sqrt(np.mean(error**2)) < 0.05
     assert 0.5 < row["rdf_deviation"] / row["rdf_deviation_noise"] < 1.2
     if pressure_correction:
         assert abs(row["pressure_bar"] - known_liquid.pressure_bar) < 60

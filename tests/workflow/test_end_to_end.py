@@ -92,7 +92,8 @@ def test_atomistic_liquids_are_liquids(release: Path) -> None:
         assert 1.3 < max(row["rdf"]) < 3.5
         if row["spec"].find('"pristine"') > 0:
             # Neopentane is a gas at this state point; OPLS-AA makes its metastable liquid some 10 % too dense.
-            assert row["density_kg_m3"] == pytest.approx(reference[row["molecule_id"]], rel=0.12)
+            tolerance = 0.12 if row["molecule_id"] == "neopentane" else 0.06
+            assert row["density_kg_m3"] == pytest.approx(reference[row["molecule_id"]], rel=tolerance)
 
 
 def test_inverted_potentials_keep_the_structure_and_lose_the_mobility(release: Path) -> None:
