@@ -42,15 +42,15 @@ def page(
     parts = [
         f"# Results of release {release.name}\n",
         f"Made by `python -m mobcg.report.results --release releases/{release.name} --out docs`. Means ± standard "
-        "errors over replicas, at the density of the atomistic (AA) liquid: α = D/D_AA, structure error e = ∫|g − g_AA| dr / "
-        "∫ g_AA dr, S = sqrt((e/0.1)² + (ln α/ln 2)²), smaller is better.\n",
+        "errors over replicas, at the density of the atomistic (AA) liquid: α = D/D_AA, structure error "
+        "e = ∫|g − g_AA| dr / ∫ g_AA dr, S = sqrt((e/0.1)² + (ln α/ln 2)²), smaller is better.\n",
         "## Means over the liquids\n",
         _means(summaries),
         "## Beside what exists\n",
         "Peers: the potentials that the authors of the published network deposited, IBI against their g(r), and IBI "
-        "times a constant (of 1.2, 1.5 and 1.8 the one with the smallest S), all run in one way: 1000 beads, NVT at the "
-        "published AA density, against the published g(r) and D; α to 3 to 5 %, e to 0.005. Ours stand against our own "
-        "AA liquids.\n",
+        "times a constant (of 1.2, 1.5 and 1.8 the one with the smallest S), all run in one way: 1000 beads, NVT at "
+        "the published AA density, against the published g(r) and D; α to 3 to 5 %, e to 0.005. Ours stand against "
+        "our own AA liquids.\n",
         _beside(scores, peers),
         "## Where ours is worse\n",
         _worse(scores, peers),
