@@ -112,3 +112,18 @@ def test_peers_are_the_eight_liquids_with_every_model() -> None:
     assert len(peers) == 8 * len(models)
     published = [peer.alpha for peer in peers if peer.model == "published"]
     assert math.exp(sum(map(math.log, published)) / 8) == pytest.approx(3.08, abs=0.005)
+
+
+def test_a_larger_box_checks_the_finite_size_correction_and_is_no_replica(tmp_path, tables) -> None:
+    assert found(tmp_path / "none", tables, "finite size", "corrected D").found == "no run in a larger box"
+    replicas = [row for row in tables["atomistic"] if row["molecule_id"] == "benzene"]
+    corrected, _ = mean_of(replicas, "diffusion_yh_nm2_ns")
+    larger = replicas[0] | {"run_id": "0" * 16, "box_length_nm": 4.6, "diffusion_yh_nm2_ns": corrected}
+    larger |= {"diffusion_nm2_ns": 5.0, "density_kg_m3": 700.0}
+    tables["atomistic"].append(larger)
+    assert found(tmp_path / "same", tables, "benzene", "corrected D").holds
+    assert found(tmp_path / "same", tables, "benzene", "2 replicas").found == "2"
+    assert found(tmp_path / "same", tables, "inversion", "pressure-corrected").holds
+    assert found(tmp_path / "same", tables, "benzene", "kg/m³").holds
+    larger["diffusion_yh_nm2_ns"] = 1.3 * corrected
+    assert not found(tmp_path / "other", tables, "benzene", "corrected D").holds

@@ -17,7 +17,7 @@ import numpy as np
 from mobcg.errors import InputError
 from mobcg.report.liquids import mean_of, mean_rdf
 from mobcg.report.peers import Peer, read_peers
-from mobcg.report.release import Release, Row, force_field_kind, load_release, span
+from mobcg.report.release import Release, Row, force_field_kind, load_release, pristine_runs, span
 from mobcg.report.scores import measured
 
 LEAST_BOX_NM = 3.4
@@ -56,17 +56,15 @@ def gates(release: Release, n_bytes: int, peers: Sequence[Peer]) -> list[Gate]:
     peers
         From `mobcg.report.peers.read_peers`.
     """
-    pristine: dict[str, list[Row]] = {}
-    for row in release.ok("atomistic"):
-        if force_field_kind(row) != "synthetic":
-            pristine.setdefault(row["molecule_id"], []).append(row)
+    pristine = pristine_runs(release)
     references = {row["molecule_id"]: row["reference_density_kg_m3"] for row in release.rows.get("molecules", [])}
     found: list[Gate] = []
     for molecule in sorted(references):
         rows = pristine.get(molecule, [])
         found += _liquid(molecule, rows, references[molecule]) if rows else [_missing(molecule)]
+    found += _larger_boxes(release, pristine)
     found += _synthetic(release, pristine)
-    found += _inversions(release)
+    found += _inversions(release, pristine)
     found += _coarse(release, pristine)
     found += _alphas(release, peers)
     size = f"{n_bytes / 1e6:.1f} MB"
@@ -118,6 +116,25 @@ def _replicas_agree(molecule: str, rows: Sequence[Row]) -> Gate:
     return Gate(molecule, asked, f"{largest:.1f} SE", largest <= REPLICA_ERRORS)
 
 
+def _larger_boxes(release: Release, pristine: dict[str, list[Row]]) -> list[Gate]:
+    """Compare D of runs in larger boxes with that of the replicas, both with the finite-size correction."""
+    asked = f"corrected D of two box sizes within {REPLICA_ERRORS:g} SE"
+    found = []
+    for row in release.ok("atomistic"):
+        replicas = pristine.get(row["molecule_id"], [])
+        if force_field_kind(row) == "synthetic" or row["run_id"] in {other["run_id"] for other in replicas}:
+            continue
+        corrected, _ = mean_of(replicas, "diffusion_yh_nm2_ns")
+        measured_d, error = mean_of(replicas, "diffusion_nm2_ns")
+        edge = np.mean([other["box_length_nm"] for other in replicas])
+        distance = abs(row["diffusion_yh_nm2_ns"] - corrected) / np.hypot(row["diffusion_nm2_ns_se"], error)
+        small = f"{corrected:.3f} from {measured_d:.3f} nm²/ns at {edge:.2f} nm"
+        large = f"{row['diffusion_yh_nm2_ns']:.3f} from {row['diffusion_nm2_ns']:.3f} at {row['box_length_nm']:.2f} nm"
+        text = f"{distance:.1f} SE: {small}, {large}"
+        found.append(Gate(row["molecule_id"], asked, text, bool(distance <= REPLICA_ERRORS)))
+    return found or [Gate("finite size", asked, "no run in a larger box", False)]
+
+
 def _synthetic(release: Release, pristine: dict[str, list[Row]]) -> list[Gate]:
     rows = [row for row in release.ok("atomistic") if force_field_kind(row) == "synthetic"]
     parents = sorted(row["molecule_id"] for row in release.rows.get("molecules", []) if row["role"] == "parent")
@@ -142,14 +159,16 @@ def _covered(rows: Iterable[Row], pristine: dict[str, list[Row]]) -> tuple[str, 
     return ranges, min(values) <= min(wanted) and max(values) >= max(wanted)
 
 
-def _inversions(release: Release) -> list[Gate]:
+def _inversions(release: Release, pristine: dict[str, list[Row]]) -> list[Gate]:
     potentials = [row for row in release.ok("potentials") if row["origin"] == "ibi"]
     done = {row["parent_id"] for row in potentials if row["pressure_corrected"]}
     uncorrected = {row["molecule_id"] for row in potentials if not row["pressure_corrected"]}
     targets = {run for row in potentials for run in row["parent_run_ids"] or ()}
     runs = release.ok("atomistic")
-    without = [row["run_id"] for row in runs if row["run_id"] not in targets]
-    liquids = {row["molecule_id"] for row in runs if force_field_kind(row) != "synthetic"}
+    wanted = {row["run_id"] for rows in pristine.values() for row in rows}
+    wanted |= {row["run_id"] for row in runs if force_field_kind(row) == "synthetic"}
+    without = wanted - targets
+    liquids = pristine.keys()
     asked = "a pressure-corrected potential of every atomistic liquid"
     return [
         Gate("inversion", asked, f"{len(done)}; {len(without)} runs without", not without and bool(done)),
