@@ -10,14 +10,21 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
-from mobcg import plan as planning
 from mobcg.errors import InputError
 from mobcg.molecule import draft
-from mobcg.plan import Plan, canonical_json, expand_shard, load_plan, run_id, seed
+from mobcg.plan import (
+    Plan,
+    canonical_json,
+    derived_potential_id,
+    expand_shard,
+    load_plan,
+    run_id,
+    seed,
+)
 from mobcg.units import number_density_nm3
 
 REPOSITORY = Path(__file__).parents[1]
-STAGES = ("atomistic", "inversions", "shards")
+STAGES = ("atomistic", "inversions", "shards", "prior_shards")
 
 ATOMISTIC = {
     "kind": "atomistic",
@@ -38,12 +45,11 @@ ATOMISTIC = {
     "frame_ps": 1.0,
     "replica": 0,
 }
+PARENT = "9ea4ce7bfbda38fa"
 SHARD = {
     "kind": "shard",
-    "parent_id": "9ea4ce7bfbda38fa",
     "temperature_k": 298.15,
-    "first": 0,
-    "count": 60,
+    "parts": [{"parent_id": PARENT, "first": 0, "count": 60}],
     "sampling": {
         "n_beads": 400,
         "mass_g_mol": [20.0, 200.0],
@@ -52,8 +58,14 @@ SHARD = {
         "thermostat_weights": {"nose_hoover": 0.6, "langevin": 0.2, "dpd": 0.2},
         "equilibration_ps_100": 15.0,
         "production_ps_100": 150.0,
+        "perturbation": {"gaussians": 3, "amplitude_kt": 0.5, "centre_nm": [0.45, 1.3], "width_nm": [0.04, 0.15]},
     },
 }
+
+
+def draws(count: int, first: int = 0, parent_id: str = PARENT, **changes: object) -> list[dict]:
+    part = {"parent_id": parent_id, "first": first, "count": count, **changes}
+    return expand_shard({**SHARD, "parts": [part]})
 
 
 @pytest.fixture(autouse=True)
@@ -75,7 +87,8 @@ def edit(path: Path, **changes: object) -> None:
 
 
 def coarse_ids(plan: Plan) -> list[str]:
-    return [run_id(spec) for shard in plan.shards.values() for spec in expand_shard(shard)]
+    shards = [*plan.shards.values(), *plan.prior_shards.values()]
+    return [run_id(spec) for shard in shards for spec in expand_shard(shard)]
 
 
 def evaluation_ids(plan: Plan) -> set[str]:
@@ -83,13 +96,18 @@ def evaluation_ids(plan: Plan) -> set[str]:
 
 
 def all_ids(plan: Plan) -> set[str]:
-    return {*plan.atomistic, *plan.inversions, *plan.shards, *coarse_ids(plan), *evaluation_ids(plan)}
+    shards = {*plan.shards, *plan.prior_shards}
+    return {*plan.atomistic, *plan.inversions, *shards, *coarse_ids(plan), *evaluation_ids(plan)}
+
+
+def parents_of(shard: dict) -> set[str]:
+    return {part["parent_id"] for part in shard["parts"]}
 
 
 def ids_of_molecule(plan: Plan, molecule: str) -> set[str]:
     atomistic = {name for name, spec in plan.atomistic.items() if spec["molecule"]["id"] == molecule}
     inversions = {name for name, spec in plan.inversions.items() if spec["molecule_id"] == molecule}
-    shards = {name: shard for name, shard in plan.shards.items() if shard["parent_id"] in inversions}
+    shards = {name: shard for name, shard in plan.shards.items() if parents_of(shard) <= inversions}
     coarse = {run_id(spec) for shard in shards.values() for spec in expand_shard(shard)}
     evaluations = {run_id(spec) for spec in plan.evaluations.values() if spec["molecule_id"] == molecule}
     return {*atomistic, *inversions, *shards, *coarse, *evaluations}
@@ -146,9 +164,13 @@ def test_seeds_are_in_the_range_that_programs_accept_and_differ() -> None:
 
 
 def test_the_parent_is_its_own_scaled_potential_for_a_factor_of_one() -> None:
-    assert planning.scaled_potential_id("a" * 16, 1.0) == "a" * 16
-    assert planning.scaled_potential_id("a" * 16, 1) == "a" * 16
-    assert planning.scaled_potential_id("a" * 16, 1.2) == run_id(planning.scaled_potential_spec("a" * 16, 1.2))
+    parent = "a" * 16
+    assert derived_potential_id({"parent_id": parent, "scale_factor": 1.0}) == parent
+    assert derived_potential_id({"parent_id": parent, "scale_factor": 1}) == parent
+    scaled = {"kind": "scaled", "parent_id": parent, "scale_factor": 1.2}
+    assert derived_potential_id({"parent_id": parent, "scale_factor": 1.2}) == run_id(scaled)
+    # A published release has it.
+    assert run_id(scaled) == "eded37ab099eb24f"
 
 
 # Coarse draws
@@ -156,26 +178,25 @@ def test_the_parent_is_its_own_scaled_potential_for_a_factor_of_one() -> None:
 
 @pytest.mark.parametrize("size", [1, 7, 13, 60])
 def test_draws_do_not_know_how_they_are_cut_into_shards(size: int) -> None:
-    pieces = [
-        spec
-        for first in range(0, 60, size)
-        for spec in expand_shard({**SHARD, "first": first, "count": min(size, 60 - first)})
-    ]
+    pieces = [spec for first in range(0, 60, size) for spec in draws(min(size, 60 - first), first)]
     assert pieces == expand_shard(SHARD)
+    parts = [{"parent_id": PARENT, "first": first, "count": min(size, 60 - first)} for first in range(0, 60, size)]
+    assert expand_shard({**SHARD, "parts": parts}) == pieces
 
 
 def test_more_draws_leave_the_first_as_they_are() -> None:
-    assert expand_shard({**SHARD, "count": 200})[:60] == expand_shard(SHARD)
+    assert draws(200)[:60] == expand_shard(SHARD)
+    assert draws(40, perturbed=True)[:9] == draws(9, perturbed=True)
 
 
 def test_the_first_draw_is_the_parent_itself_without_friction() -> None:
     first = expand_shard(SHARD)[0]
-    assert first["potential"] == {"parent_id": SHARD["parent_id"], "scale_factor": 1.0}
+    assert first["potential"] == {"parent_id": PARENT, "scale_factor": 1.0}
     assert (first["thermostat"], first["friction_1_ps"]) == ("nose_hoover", 0.0)
 
 
 def test_draws_follow_the_sampling() -> None:
-    specs = expand_shard({**SHARD, "count": 2000})
+    specs = draws(2000)
     masses = np.array([spec["mass_g_mol"] for spec in specs])
     assert masses.min() >= 20
     assert masses.max() <= 200
@@ -200,7 +221,7 @@ def test_draws_follow_the_sampling() -> None:
 
 
 def test_draws_of_two_parents_differ() -> None:
-    other = expand_shard({**SHARD, "parent_id": "0" * 16})
+    other = draws(60, parent_id="0" * 16)
     assert [spec["mass_g_mol"] for spec in other] != [spec["mass_g_mol"] for spec in expand_shard(SHARD)]
 
 
@@ -216,7 +237,7 @@ def test_a_weight_of_zero_is_never_drawn() -> None:
 @pytest.mark.parametrize("scale", ["demo", "workstation", "paper"])
 def test_no_id_twice_and_every_id_hashes_its_spec(scale: str) -> None:
     plan = plan_of(scale)
-    listed = [*plan.atomistic, *plan.inversions, *plan.shards, *coarse_ids(plan)]
+    listed = [*plan.atomistic, *plan.inversions, *plan.shards, *plan.prior_shards, *coarse_ids(plan)]
     listed += [run_id(spec) for spec in plan.evaluations.values()]
     assert len(listed) == len(set(listed))
     for stage in STAGES:
@@ -227,7 +248,7 @@ def test_no_id_twice_and_every_id_hashes_its_spec(scale: str) -> None:
 def test_what_a_stage_builds_on_is_in_the_plan(scale: str) -> None:
     plan = plan_of(scale)
     assert all(parent in plan.atomistic for spec in plan.inversions.values() for parent in spec["parent_run_ids"])
-    assert all(shard["parent_id"] in plan.inversions for shard in plan.shards.values())
+    assert all(parents_of(shard) <= plan.inversions.keys() for shard in plan.shards.values())
     assert all(spec["parent_potential_id"] in plan.inversions for spec in plan.evaluations.values())
     assert all("\\" not in canonical_json(spec) for spec in plan.atomistic.values())
 
@@ -266,7 +287,9 @@ def test_the_number_of_synthetic_draws_leaves_the_first_as_they_are(tmp_path: Pa
     scale |= {"name": "more", "synthetic": scale["synthetic"] | {"draws": {"ethylbenzene": 4}}}
     (tmp_path / "more.yaml").write_text(yaml.safe_dump(scale))
     few, more = plan_of("demo"), plan_of(str(tmp_path / "more.yaml"))
-    assert all_ids(few) < all_ids(more)
+    # A shard that was not full may be cut anew; the runs in it stay what they were.
+    runs_of_few, runs_of_more = ({*plan.atomistic, *plan.inversions, *coarse_ids(plan)} for plan in (few, more))
+    assert runs_of_few < runs_of_more
     assert len(more.atomistic) == len(few.atomistic) + 2
 
 
@@ -340,11 +363,13 @@ def test_a_base_release_removes_exactly_the_runs_recorded_in_it(tmp_path: Path) 
     fresh = plan_of("demo")
     atomistic, inversions, shards = list(fresh.atomistic), list(fresh.inversions), list(fresh.shards)
     recorded = [run_id(spec) for shard in shards[:2] for spec in expand_shard(fresh.shards[shard])]
+    recorded += [run_id(spec) for spec in expand_shard(next(iter(fresh.prior_shards.values())))]
     base = release_of(tmp_path / "base", atomistic[:3], [*inversions[1:3], "f" * 16], recorded)
     plan = plan_of("demo", base_release=base)
     assert plan.to_simulate("atomistic") == atomistic[3:]
     assert plan.to_simulate("inversions") == [inversions[0], *inversions[3:]]
     assert plan.to_simulate("shards") == shards[2:]
+    assert plan.to_simulate("prior_shards") == list(fresh.prior_shards)[1:]
     # What is reused stays in the plan, under the same ids, for what builds on it.
     assert all_ids(plan) == all_ids(fresh)
     assert plan.record_path("atomistic", atomistic[0]) == f"results/reused/atomistic/{atomistic[0]}.parquet"
@@ -357,7 +382,7 @@ def test_a_complete_base_release_leaves_nothing_to_simulate(tmp_path: Path) -> N
     fresh = plan_of("demo")
     base = release_of(tmp_path / "base", list(fresh.atomistic), list(fresh.inversions), coarse_ids(fresh))
     plan = plan_of("demo", base_release=base)
-    assert [plan.to_simulate(stage) for stage in STAGES] == [[], [], []]
+    assert [plan.to_simulate(stage) for stage in STAGES] == [[], [], [], []]
 
 
 def test_extending_a_complete_release_by_a_molecule_costs_that_molecule(tmp_path: Path, molecules_dir: Path) -> None:
@@ -373,7 +398,9 @@ def test_extending_a_complete_release_by_a_molecule_costs_that_molecule(tmp_path
 def test_a_shard_with_one_run_missing_is_simulated(tmp_path: Path) -> None:
     fresh = plan_of("demo")
     base = release_of(tmp_path / "base", [], [], coarse_ids(fresh)[1:])
-    assert plan_of("demo", base_release=base).to_simulate("shards") == [next(iter(fresh.shards))]
+    plan = plan_of("demo", base_release=base)
+    assert plan.to_simulate("shards") == [next(iter(fresh.shards))]
+    assert plan.to_simulate("prior_shards") == []
 
 
 def test_a_base_release_that_is_none(tmp_path: Path) -> None:

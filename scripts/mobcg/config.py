@@ -22,6 +22,7 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 # Paths reach shell commands and file names: no blanks, quotes or other signs that mean something to a shell.
 PlainPath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./][A-Za-z0-9_./-]*$", max_length=400)]
 PositiveInt = Annotated[int, Field(ge=1)]
+FewBumps = Annotated[int, Field(ge=0, le=10)]
 
 
 def _ordered(pair: tuple[float, float]) -> tuple[float, float]:
@@ -122,6 +123,15 @@ class Inversion(Section):
     also_uncorrected: bool = Field(False, description="pristine liquids: keep the uncorrected potential as well")
 
 
+class Perturbation(Section):
+    """A smooth random change of a pair potential: a sum of Gaussians of r outside the core."""
+
+    gaussians: PositiveInt = 3
+    amplitude_kt: Positive = Field(0.5, description="largest amplitude of a Gaussian, either sign, uniform")
+    centre_nm: PositiveRange = (0.45, 1.3)
+    width_nm: PositiveRange = (0.04, 0.15)
+
+
 class Coarse(Section):
     """Coarse-grained runs for the database."""
 
@@ -142,12 +152,67 @@ class Coarse(Section):
     }
     equilibration_ps_100: Positive = 20
     production_ps_100: Positive = 200
+    perturbed_records_per_potential: Annotated[int, Field(ge=0)] = Field(
+        0, description="further runs of each potential, each with a smooth random change of U"
+    )
+    perturbation: Perturbation = Perturbation()
 
     @model_validator(mode="after")
     def _some_thermostat(self) -> Coarse:
         if not sum(self.thermostat_weights.values()) > 0:
             raise ValueError("thermostat_weights: at least one weight must be above 0")
         return self
+
+
+class PriorRanges(Section):
+    """Ranges in which the pair potentials of the prior are drawn, uniformly; energies in kT.
+
+    `contact` is the distance at which the wall is kT, over the mean distance ρ^(-1/3); other lengths without a unit are
+    over the contact distance. See `mobcg.coarse.prior`.
+    """
+
+    number_density_nm3: PositiveRange = (3.0, 8.0)
+    contact: PositiveRange = (0.75, 1.02)
+    wall_exponent: PositiveRange = (5.0, 24.0)
+    shoulder_kt: PositiveRange = (0.5, 4.0)
+    well_depth_kt: Range = (0.0, 2.4)
+    well_place: PositiveRange = (1.1, 1.6)
+    well_width: PositiveRange = (0.06, 0.3)
+    bumps: Annotated[tuple[FewBumps, FewBumps], AfterValidator(_ordered)] = (0, 3)
+    bump_kt: Range = (-0.6, 0.6)
+    bump_place: PositiveRange = (1.0, 2.4)
+    bump_width: PositiveRange = (0.05, 0.25)
+    tail_kt: Range = (0.0, 0.25)
+    tail_length_nm: PositiveRange = (0.06, 0.4)
+
+
+class PriorScreen(Section):
+    """What an integral equation must say of a potential of the prior for it to be run: a liquid, and no other phase."""
+
+    rdf_peak: PositiveRange = (1.2, 3.6)
+    structure_factor_peak_max: Positive = 2.85
+    structure_factor_zero_max: Positive = 0.5
+
+
+class Prior(Section):
+    """Coarse-grained liquids whose pair potentials are drawn at random: no molecule, no atomistic run, no inversion."""
+
+    liquids: Annotated[int, Field(ge=0)] = 0
+    liquids_per_shard: PositiveInt = 50
+    temperature_k: Positive = 298.15
+    ranges: PriorRanges = PriorRanges()
+    screen: PriorScreen = PriorScreen()
+    n_beads: Annotated[int, Field(ge=100)] = 1000
+    mass_g_mol: PositiveRange = (20.0, 200.0)
+    friction_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.15, description="share of the liquids that are run again with Langevin friction and with DPD friction"
+    )
+    friction_1_ps_100: dict[Literal["langevin", "dpd"], PositiveRange] = Field(
+        {"langevin": (0.5, 25.0), "dpd": (0.07, 2.5)},
+        description="ranges of the friction for a bead of 100 g/mol, log-uniform; a liquid gets one of each kind",
+    )
+    equilibration_ps_100: Positive = 20
+    production_ps_100: Positive = 200
 
 
 class Predictor(Section):
@@ -181,6 +246,7 @@ class Scale(Section):
     synthetic: Synthetic = Synthetic()
     inversion: Inversion = Inversion()
     coarse: Coarse = Coarse()
+    prior: Prior = Prior()
     predictor: Predictor = Predictor()
     evaluation: Evaluation = Evaluation()
 

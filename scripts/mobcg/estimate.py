@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from mobcg.plan import Plan, Spec
+from mobcg.plan import Plan, Spec, expand_shard
 
 # Seconds per picosecond and atom of GROMACS at 2 fs with PME, and per picosecond and bead of LAMMPS at 7 fs: both on
 # one core, GROMACS 2022.5 with SSE4.1 and LAMMPS of September 2021.
@@ -25,6 +25,10 @@ def _coarse_s(section: Spec, n_beads: float) -> float:
     return 0.5 + COARSE_S_PS_BEAD * n_beads * (section["equilibration_ps_100"] + section["production_ps_100"])
 
 
+def _shard_s(shard: Spec) -> float:
+    return STEP_START_S + len(expand_shard(shard)) * _coarse_s(shard["sampling"], shard["sampling"]["n_beads"])
+
+
 def job_seconds(plan: Plan) -> dict[str, list[float]]:
     """Return rule → expected core seconds of each of its jobs; reused records cost nothing."""
     atoms = {name: species.n_atoms for name, species in plan.species.items()}
@@ -38,10 +42,8 @@ def job_seconds(plan: Plan) -> dict[str, list[float]]:
         n_beads = plan.atomistic[spec["parent_run_ids"][0]]["n_molecules"]
         iteration = INVERSION_OVERHEAD_S + COARSE_S_PS_BEAD * n_beads * spec["iteration_ps_100"]
         inversions.append(STEP_START_S + 0.8 * spec["iterations_max"] * iteration)
-    shards = [
-        STEP_START_S + plan.shards[name]["count"] * _coarse_s(plan.shards[name]["sampling"], plan.scale.coarse.n_beads)
-        for name in plan.to_simulate("shards")
-    ]
+    shards = [_shard_s(plan.shards[name]) for name in plan.to_simulate("shards")]
+    prior_shards = [_shard_s(plan.prior_shards[name]) for name in plan.to_simulate("prior_shards")]
     evaluations = [
         STEP_START_S + len(spec["scale_factors"]) * spec["replicas"] * 1.3 * _coarse_s(spec, 200)
         for spec in plan.evaluations.values()
@@ -52,6 +54,7 @@ def job_seconds(plan: Plan) -> dict[str, list[float]]:
         "observe_atomistic": [STEP_START_S + 1.0] * len(atomistic),
         "invert": inversions,
         "simulate_shard": shards,
+        "simulate_prior_shard": prior_shards,
         "assemble_tables": [STEP_START_S],
         "train": trainings,
         "evaluate": evaluations,

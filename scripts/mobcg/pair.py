@@ -6,7 +6,9 @@ no pair was ever seen, and at the cutoff is decided here, once.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -25,6 +27,8 @@ CORE_RDF = 5e-3
 # The innermost distance of a table and its number of points; LAMMPS stops when two beads come closer.
 TABLE_START_NM = 0.05
 TABLE_POINTS = 2901
+# Where a wall is higher than about this, a perturbation fades out.
+PERTURBED_WALL_KJ_MOL = 10.0
 
 
 def core_index(rdf: ArrayLike) -> int:
@@ -85,6 +89,35 @@ def taper(potential_kj_mol: ArrayLike) -> NDArray[np.float64]:
     """
     x = np.clip((R_NM - (CUTOFF_NM - TAPER_WIDTH_NM)) / TAPER_WIDTH_NM, 0, 1)
     return np.asarray(potential_kj_mol, np.float64) * (1 - x**3 * (10 - 15 * x + 6 * x**2))
+
+
+def perturb(potential_kj_mol: ArrayLike, perturbation: Mapping[str, ArrayLike]) -> NDArray[np.float64]:
+    r"""Return U(r) + w(r) Σ_k a_k exp(−(r − c_k)²/2s_k²), (150,): a smooth change outside the core.
+
+    w = 1/(1 + (U⁺/10 kJ/mol)²), U⁺ = max(U, 0), leaves the wall as it is; the sum is tapered at the cutoff.
+
+    Parameters
+    ----------
+    potential_kj_mol
+        (150,) on the common grid.
+    perturbation
+        `amplitude_kj_mol` a, `centre_nm` c and `width_nm` s, (k,) each.
+    """
+    potential = np.asarray(potential_kj_mol, np.float64)
+    amplitude, centre, width = (
+        np.asarray(perturbation[name], np.float64)[:, None] for name in ("amplitude_kj_mol", "centre_nm", "width_nm")
+    )
+    gaussians = (amplitude * np.exp(-(((R_NM - centre) / width) ** 2) / 2)).sum(axis=0)
+    return potential + taper(gaussians / (1 + (np.maximum(potential, 0) / PERTURBED_WALL_KJ_MOL) ** 2))
+
+
+def derive(parent_kj_mol: ArrayLike, potential: Mapping[str, Any]) -> NDArray[np.float64]:
+    """Return the potential of a coarse spec, (150,), from its parent's: times a constant, and perturbed if so asked.
+
+    `potential` holds `scale_factor` and, of a perturbed potential, `perturbation`, as `perturb` takes it.
+    """
+    scaled = potential["scale_factor"] * np.asarray(parent_kj_mol, np.float64)
+    return perturb(scaled, potential["perturbation"]) if "perturbation" in potential else scaled
 
 
 def _spline(potential_kj_mol: ArrayLike) -> CubicSpline:

@@ -21,8 +21,10 @@ import pyarrow.parquet as pq
 
 from mobcg.config import (
     AtomisticLengths,
+    Coarse,
     Config,
     Molecule,
+    Prior,
     Scale,
     load_config,
     load_molecules,
@@ -31,13 +33,14 @@ from mobcg.config import (
 )
 from mobcg.errors import InputError
 from mobcg.molecule import Species, molecules_in_box, species_of, topology_path
+from mobcg.pair import CUTOFF_NM
 from mobcg.records import atomic_path
-from mobcg.units import number_density_nm3
+from mobcg.units import number_density_nm3, thermal_energy_kj_mol
 
 Spec = dict[str, Any]
 
 # Raised when a stage is changed such that its old records no longer answer the same question.
-PROTOCOL = {"atomistic": 1, "inversion": 1, "coarse": 1, "evaluation": 1}
+PROTOCOL = {"atomistic": 1, "inversion": 1, "coarse": 1, "prior": 1, "evaluation": 1}
 LEAST_BOX_NM = 3.1
 REUSABLE = {"atomistic": "run_id", "potentials": "potential_id", "coarse": "run_id"}
 
@@ -63,24 +66,53 @@ def scaled_potential_spec(parent_id: str, scale_factor: float) -> Spec:
     return {"kind": "scaled", "parent_id": parent_id, "scale_factor": scale_factor}
 
 
-def scaled_potential_id(parent_id: str, scale_factor: float) -> str:
-    """Return the id of a parent potential times a constant; the parent's own for the constant 1."""
-    return parent_id if scale_factor == 1 else run_id(scaled_potential_spec(parent_id, scale_factor))
+def perturbed_potential_spec(parent_id: str, scale_factor: float, perturbation: Mapping[str, Any]) -> Spec:
+    """Return the spec of a parent potential times a constant plus the Gaussians of `mobcg.pair.perturb`."""
+    return {
+        "kind": "perturbed",
+        "parent_id": parent_id,
+        "scale_factor": scale_factor,
+        "perturbation": dict(perturbation),
+    }
+
+
+def derived_potential_spec(potential: Mapping[str, Any]) -> Spec | None:
+    """Return the spec of the potential that a coarse spec names under `potential`; None for the parent itself."""
+    parent_id, scale_factor = potential["parent_id"], potential["scale_factor"]
+    if "perturbation" in potential:
+        return perturbed_potential_spec(parent_id, scale_factor, potential["perturbation"])
+    return None if scale_factor == 1 else scaled_potential_spec(parent_id, scale_factor)
+
+
+def derived_potential_id(potential: Mapping[str, Any]) -> str:
+    """Return the id of the potential that a coarse spec names under `potential`."""
+    spec = derived_potential_spec(potential)
+    return potential["parent_id"] if spec is None else run_id(spec)
 
 
 def expand_shard(shard: Mapping[str, Any]) -> list[Spec]:
-    """Return the coarse specs of a shard: draws `first` to `first + count` of its parent potential.
+    """Return the coarse specs of a shard, of a molecule's potentials or of the prior.
 
-    Draw 0 is the parent itself under Nosé-Hoover dynamics. The others take the scale factors in turn, and draw mass
-    (uniform), thermostat (weighted) and friction (log-uniform, for a bead of 100 g/mol) from their own seed, so that a
-    draw does not depend on how many others there are or how they are cut into shards.
+    A shard of a molecule lists parts: draws `first` to `first + count` of one parent potential. Draw 0 is the parent
+    itself under Nosé-Hoover dynamics. The others take the scale factors in turn, and draw mass (uniform), thermostat
+    (weighted) and friction (log-uniform, for a bead of 100 g/mol) from their own seed. Draws of a `perturbed` part are
+    counted apart: they have no friction, and add a few Gaussians to the potential. A shard of the prior lists liquids.
+    No draw depends on how many others there are or how they are cut into shards.
     """
-    return [_coarse_spec(shard, draw) for draw in range(shard["first"], shard["first"] + shard["count"])]
+    if shard["kind"] == "prior_shard":
+        return [spec for potential in prior_potentials(shard).items() for spec in _prior_specs(shard, *potential)]
+    return [
+        _perturbed_spec(shard, part["parent_id"], draw)
+        if part.get("perturbed")
+        else _coarse_spec(shard, part["parent_id"], draw)
+        for part in shard["parts"]
+        for draw in range(part["first"], part["first"] + part["count"])
+    ]
 
 
-def _coarse_spec(shard: Mapping[str, Any], draw: int) -> Spec:
+def _coarse_spec(shard: Mapping[str, Any], parent_id: str, draw: int) -> Spec:
     sampling = shard["sampling"]
-    random = np.random.default_rng(seed({"parent_id": shard["parent_id"], "draw": draw}, "coarse draw"))
+    random = np.random.default_rng(seed({"parent_id": parent_id, "draw": draw}, "coarse draw"))
     factors = sampling["scale_factors"]
     mass_g_mol = round(float(random.uniform(*sampling["mass_g_mol"])), 3)
     kinds, weights = zip(*sorted(sampling["thermostat_weights"].items()), strict=True)
@@ -89,22 +121,82 @@ def _coarse_spec(shard: Mapping[str, Any], draw: int) -> Spec:
     factor = factors[draw % len(factors)]
     if draw == 0:
         thermostat, factor = "nose_hoover", 1.0
-    friction = 0.0
-    if thermostat != "nose_hoover":
-        low, high = np.log(sampling["friction_1_ps_100"][thermostat])
-        friction_100 = math.exp(low + uniform * (high - low))
-        friction = float(f"{friction_100 / math.sqrt(mass_g_mol / 100):.4g}")
+    friction = _friction_1_ps(sampling, thermostat, uniform, mass_g_mol)
+    potential = {"parent_id": parent_id, "scale_factor": factor}
+    return _run_spec(shard, potential, mass_g_mol, thermostat, friction, draw)
+
+
+def _perturbed_spec(shard: Mapping[str, Any], parent_id: str, draw: int) -> Spec:
+    sampling = shard["sampling"]
+    shape = sampling["perturbation"]
+    random = np.random.default_rng(seed({"parent_id": parent_id, "draw": draw}, "perturbed draw"))
+    mass_g_mol = round(float(random.uniform(*sampling["mass_g_mol"])), 3)
+    largest_kj_mol = shape["amplitude_kt"] * thermal_energy_kj_mol(shard["temperature_k"])
+    ranges = {
+        "amplitude_kj_mol": (-largest_kj_mol, largest_kj_mol),
+        "centre_nm": shape["centre_nm"],
+        "width_nm": shape["width_nm"],
+    }
+    factors = sampling["scale_factors"]
+    potential = {
+        "parent_id": parent_id,
+        "scale_factor": factors[draw % len(factors)],
+        "perturbation": {
+            name: [round(float(value), 4) for value in random.uniform(*limits, shape["gaussians"])]
+            for name, limits in ranges.items()
+        },
+    }
+    return _run_spec(shard, potential, mass_g_mol, "nose_hoover", 0.0, draw)
+
+
+def prior_potentials(shard: Mapping[str, Any]) -> dict[str, Spec]:
+    """Return id → spec of the potentials of a shard of the prior; what they look like is `mobcg.coarse.prior`'s."""
+    specs = (
+        {
+            "kind": "prior",
+            "protocol": PROTOCOL["prior"],
+            "draw": draw,
+            **{key: shard[key] for key in ("temperature_k", "ranges", "screen")},
+        }
+        for draw in range(shard["first"], shard["first"] + shard["count"])
+    )
+    return {run_id(spec): spec for spec in specs}
+
+
+def _prior_specs(shard: Mapping[str, Any], potential_id: str, potential: Mapping[str, Any]) -> list[Spec]:
+    """Return the runs of one liquid of the prior: without friction, and for some with a friction of each kind."""
+    sampling = shard["sampling"]
+    chosen = np.random.default_rng(seed(potential, "friction")).uniform() < sampling["friction_share"]
+    specs = []
+    for draw, thermostat in enumerate(("nose_hoover", "langevin", "dpd") if chosen else ("nose_hoover",)):
+        random = np.random.default_rng(seed({"parent_id": potential_id, "draw": draw}, "prior draw"))
+        mass_g_mol = round(float(random.uniform(*sampling["mass_g_mol"])), 3)
+        friction = _friction_1_ps(sampling, thermostat, float(random.uniform()), mass_g_mol)
+        parent = {"parent_id": potential_id, "scale_factor": 1.0}
+        specs.append(_run_spec(shard, parent, mass_g_mol, thermostat, friction, draw))
+    return specs
+
+
+def _friction_1_ps(sampling: Mapping[str, Any], thermostat: str, uniform: float, mass_g_mol: float) -> float:
+    if thermostat == "nose_hoover":
+        return 0.0
+    low, high = np.log(sampling["friction_1_ps_100"][thermostat])
+    friction_100 = math.exp(low + uniform * (high - low))
+    return float(f"{friction_100 / math.sqrt(mass_g_mol / 100):.4g}")
+
+
+def _run_spec(
+    shard: Mapping[str, Any], potential: Spec, mass_g_mol: float, thermostat: str, friction_1_ps: float, draw: int
+) -> Spec:
+    sampling = shard["sampling"]
     return {
         "kind": "coarse",
         "protocol": PROTOCOL["coarse"],
-        "potential": {
-            "parent_id": shard["parent_id"],
-            "scale_factor": factor,
-        },
+        "potential": potential,
         "temperature_k": shard["temperature_k"],
         "mass_g_mol": mass_g_mol,
         "thermostat": thermostat,
-        "friction_1_ps": friction,
+        "friction_1_ps": friction_1_ps,
         "n_beads": sampling["n_beads"],
         "equilibration_ps_100": sampling["equilibration_ps_100"],
         "production_ps_100": sampling["production_ps_100"],
@@ -129,6 +221,7 @@ class Plan:
     shards: dict[str, Spec]
     evaluations: dict[str, Spec]
     reused: dict[str, frozenset[str]] = field(default_factory=dict)
+    prior_shards: dict[str, Spec] = field(default_factory=dict)
 
     def record_path(self, table: str, record_id: str) -> str:
         """Return the file of a record: simulated here, or taken from the base release."""
@@ -147,9 +240,20 @@ class Plan:
         return self.config.version + (f"-{self.scale.name}" if self.scale.rough else "")
 
     def to_simulate(self, stage: str) -> list[str]:
-        """Return the ids of a stage (atomistic, inversions, shards) that the base release does not have."""
-        table = {"inversions": "potentials", "shards": "shards"}.get(stage, stage)
+        """Return the ids of a stage (atomistic, inversions, shards, prior_shards) that the base release lacks."""
+        table = {"inversions": "potentials", "prior_shards": "shards"}.get(stage, stage)
         return [name for name in getattr(self, stage) if name not in self.reused.get(table, ())]
+
+    def shard_potentials(self, shard_id: str) -> list[str]:
+        """Return the records of the parent potentials of a shard, each once."""
+        parents = dict.fromkeys(part["parent_id"] for part in self.shards[shard_id]["parts"])
+        return [self.record_path("potentials", parent) for parent in parents]
+
+    def prior_paths(self, shard_id: str) -> dict[str, str]:
+        """Return table → file of a shard of the prior, which makes its potentials and runs them."""
+        return {
+            table: f"{self.config.results_dir}/prior/{shard_id}.{table}.parquet" for table in ("potentials", "coarse")
+        }
 
     def evaluation_inputs(self, molecule_id: str, model: str) -> dict[str, str | list[str]]:
         """Return what the evaluation of a model of a liquid reads: its parents' records, and a trained model's files.
@@ -243,10 +347,10 @@ def build_plan(
             )
         parent_id, parent = _inversion(scale, molecule, list(replicas), scale.inversion.pressure_correction)
         inversions[parent_id] = parent
+        parents = [parent_id]
         if scale.inversion.also_uncorrected and scale.inversion.pressure_correction:
             uncorrected_id, uncorrected = _inversion(scale, molecule, list(replicas), False)
             inversions[uncorrected_id] = uncorrected
-        shards |= _shards(scale, molecule, parent_id)
         for model in scale.evaluation.models:
             evaluations[f"{name}.{model}"] = _evaluation(scale, molecule, model, parent_id)
         for draw in range(scale.synthetic.draws.get(name, 0)):
@@ -256,14 +360,25 @@ def build_plan(
             atomistic |= run
             synthetic_id, inversion = _inversion(scale, molecule, list(run), scale.inversion.pressure_correction)
             inversions[synthetic_id] = inversion
-            shards |= _shards(scale, molecule, synthetic_id)
+            parents.append(synthetic_id)
+        shards |= _shards(scale, molecule, parents)
+    prior_shards = _prior_shards(scale)
     complete = frozenset(
         shard_id
-        for shard_id, shard in shards.items()
+        for shard_id, shard in (shards | prior_shards).items()
         if all(run_id(spec) in reused.get("coarse", ()) for spec in expand_shard(shard))
     )
     return Plan(
-        config, scale, molecules, species, atomistic, inversions, shards, evaluations, {**reused, "shards": complete}
+        config,
+        scale,
+        molecules,
+        species,
+        atomistic,
+        inversions,
+        shards,
+        evaluations,
+        {**reused, "shards": complete},
+        prior_shards,
     )
 
 
@@ -335,9 +450,13 @@ def _inversion(scale: Scale, molecule: Molecule, parents: list[str], pressure_co
     return run_id(spec), spec
 
 
-def _shards(scale: Scale, molecule: Molecule, parent_id: str) -> dict[str, Spec]:
+def _shards(scale: Scale, molecule: Molecule, parents: list[str]) -> dict[str, Spec]:
+    """Return the shards of one molecule, each filled in the order of its potentials: the draws, then the perturbed."""
     section = scale.coarse
-    keys = (
+    blocks: list[tuple[Spec, int]] = [({"parent_id": name}, section.records_per_potential) for name in parents]
+    blocks += [({"parent_id": name, "perturbed": True}, section.perturbed_records_per_potential) for name in parents]
+    sampling = _dumped(
+        section,
         "n_beads",
         "mass_g_mol",
         "scale_factors",
@@ -345,20 +464,55 @@ def _shards(scale: Scale, molecule: Molecule, parent_id: str) -> dict[str, Spec]
         "thermostat_weights",
         "equilibration_ps_100",
         "production_ps_100",
+        "perturbation",
     )
-    dumped = json.loads(section.model_dump_json())
     specs = (
-        {
-            "kind": "shard",
-            "parent_id": parent_id,
-            "temperature_k": molecule.temperature_k,
-            "first": first,
-            "count": min(section.records_per_shard, section.records_per_potential - first),
-            "sampling": {key: dumped[key] for key in keys},
-        }
-        for first in range(0, section.records_per_potential, section.records_per_shard)
+        {"kind": "shard", "temperature_k": molecule.temperature_k, "parts": parts, "sampling": sampling}
+        for parts in _cut(blocks, section.records_per_shard)
     )
     return {run_id(spec): spec for spec in specs}
+
+
+def _cut(blocks: list[tuple[Spec, int]], size: int) -> list[list[Spec]]:
+    """Return blocks of draws (what they share, their number) cut into lists of parts with `size` draws in each list."""
+    pieces: list[list[Spec]] = []
+    room = 0
+    for shared, count in blocks:
+        first = 0
+        while first < count:
+            if room == 0:
+                pieces.append([])
+                room = size
+            taken = min(room, count - first)
+            pieces[-1].append({**shared, "first": first, "count": taken})
+            first, room = first + taken, room - taken
+    return pieces
+
+
+def _dumped(section: Coarse | Prior, *keys: str) -> Spec:
+    dumped = json.loads(section.model_dump_json())
+    return {key: dumped[key] for key in keys}
+
+
+def _prior_shards(scale: Scale) -> dict[str, Spec]:
+    section = scale.prior
+    edge_nm = (section.n_beads / section.ranges.number_density_nm3[1]) ** (1 / 3)
+    if section.liquids and edge_nm <= 2 * CUTOFF_NM:
+        found = f"{section.n_beads} beads, at the highest density a box of {edge_nm:.2f} nm"
+        advice = "Take more beads or a lower density: g(r) reaches 1.5 nm, twice that must fit."
+        raise InputError(f"scale {scale.name}", "prior.n_beads", found, f"more than {2 * CUTOFF_NM:g} nm", advice)
+    shared = _dumped(section, "temperature_k", "ranges", "screen")
+    shared["sampling"] = _dumped(
+        section,
+        "n_beads",
+        "mass_g_mol",
+        "friction_share",
+        "friction_1_ps_100",
+        "equilibration_ps_100",
+        "production_ps_100",
+    )
+    cut = _cut([({"kind": "prior_shard", **shared}, section.liquids)], section.liquids_per_shard)
+    return {run_id(spec): spec for (spec,) in cut}
 
 
 def _evaluation(scale: Scale, molecule: Molecule, model: str, parent_id: str) -> Spec:
@@ -402,8 +556,10 @@ def record_files(plan: Plan) -> dict[str, list[str]]:
     """Return table → record files of this plan; what the base release holds is not among them."""
     return {
         "atomistic": [plan.record_path("atomistic", name) for name in plan.to_simulate("atomistic")],
-        "potentials": [plan.record_path("potentials", name) for name in plan.to_simulate("inversions")],
-        "coarse": [plan.record_path("coarse", name) for name in plan.to_simulate("shards")],
+        "potentials": [plan.record_path("potentials", name) for name in plan.to_simulate("inversions")]
+        + [plan.prior_paths(name)["potentials"] for name in plan.to_simulate("prior_shards")],
+        "coarse": [plan.record_path("coarse", name) for name in plan.to_simulate("shards")]
+        + [plan.prior_paths(name)["coarse"] for name in plan.to_simulate("prior_shards")],
         "evaluation": [f"{plan.scale_dir}/evaluation/{name}.parquet" for name in plan.evaluations],
     }
 

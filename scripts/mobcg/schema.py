@@ -15,7 +15,7 @@ import pyarrow as pa
 # release may misread the new one. Minor: a table, column or allowed value added, a null allowed; old code still reads
 # all that it knew. Patch: wording only. A release of another major version is not read, one of an older minor version
 # is: it may lack the columns that came later.
-SCHEMA_VERSION = "1.0.0"
+SCHEMA_VERSION = "1.1.0"
 DATA_LICENSE = "CC-BY-4.0"
 
 TEXT = pa.string()
@@ -92,6 +92,14 @@ def _number(name: str, unit: str, description: str, symbol: str = "", *, above: 
 
 
 MOLECULE_ID = _key("molecule_id", "molecule, as in molecules.parquet", "molecules.molecule_id")
+# A liquid drawn from the prior has no molecule behind it.
+PARENT_MOLECULE_ID = Column(
+    "molecule_id",
+    TEXT,
+    "",
+    "molecule, as in molecules.parquet; null for liquids drawn from the prior",
+    references="molecules.molecule_id",
+)
 STATUS = (
     Column("status", TEXT, "", "ok, or failed with the reason beside it", required=True, allowed=("ok", "failed")),
     Column("reason", TEXT, "", "why the run failed, or what to know of it; null where there is nothing to say"),
@@ -307,18 +315,19 @@ POTENTIALS = Table(
     ("potential_id",),
     (
         _key("potential_id", "hash of what the potential was asked to be"),
-        MOLECULE_ID,
+        PARENT_MOLECULE_ID,
         Column(
             "origin",
             TEXT,
             "",
-            "ibi: iterative Boltzmann inversion; scaled: a parent times a constant; perturbed; predicted",
+            "ibi: iterative Boltzmann inversion; scaled: a parent times a constant; perturbed: that plus "
+            "smooth Gaussians of r; prior: drawn at random; predicted",
             required=True,
-            allowed=("ibi", "scaled", "perturbed", "predicted"),
+            allowed=("ibi", "scaled", "perturbed", "predicted", "prior"),
         ),
         Column("parent_id", TEXT, "", "ibi: first atomistic run_id; scaled, perturbed: potential_id; else null"),
         Column("parent_run_ids", TEXTS, "", "atomistic runs whose mean g(r) was the target (replicas)"),
-        _number("scale_factor", "", "constant that multiplies the parent; 1 for ibi", required=True, above=0),
+        _number("scale_factor", "", "constant that multiplies the parent; 1 without", required=True, above=0),
         _number(
             "temperature_k", "K", "temperature of the state it was made for", "T", above=0, maximum=3000, expected=True
         ),
@@ -331,7 +340,7 @@ POTENTIALS = Table(
             maximum=1000,
             expected=True,
         ),
-        _number("mass_g_mol", "g/mol", "mass of the parent's molecule", "m", minimum=1, maximum=5000, expected=True),
+        _number("mass_g_mol", "g/mol", "mass of the parent's molecule; null for prior", "m", minimum=1, maximum=5000),
         Column("n_beads", WHOLE, "", "beads of the parent's box", "N", minimum=2),
         _curve("potential_kj_mol", "kJ/mol", "pair potential", "U(r)", expected=True),
         _curve(
@@ -362,7 +371,7 @@ COARSE = Table(
     ("run_id",),
     (
         _key("run_id", "first 16 hex digits of the SHA-256 of `spec`"),
-        MOLECULE_ID,
+        PARENT_MOLECULE_ID,
         _key("potential_id", "potential, as in potentials.parquet", "potentials.potential_id"),
         _number("mass_g_mol", "g/mol", "mass of a bead", "m", minimum=1, maximum=5000, required=True),
         THERMOSTAT,
@@ -398,8 +407,18 @@ SPLITS = Table(
             required=True,
             allowed=("train", "validation", "test"),
         ),
-        _key("parent_molecule_id", "molecule that the row descends from", "molecules.molecule_id"),
-        _key("parent_potential_id", "unscaled potential that the row descends from", "potentials.potential_id"),
+        Column(
+            "parent_molecule_id",
+            TEXT,
+            "",
+            "molecule that the row descends from; null for liquids drawn from the prior",
+            references="molecules.molecule_id",
+        ),
+        _key(
+            "parent_potential_id",
+            "inverted or prior potential that it descends from",
+            "potentials.potential_id",
+        ),
     ),
 )
 

@@ -34,6 +34,7 @@ def plan_status(plan: Plan) -> list[StageStatus]:
         _stage(plan, "atomistic", "atomistic", list(plan.atomistic)),
         _stage(plan, "inversion", "potentials", list(plan.inversions)),
         _stage(plan, "coarse shards", "shards", list(plan.shards), "coarse"),
+        _prior(plan),
     ]
     evaluation = StageStatus("evaluation", len(plan.evaluations))
     for name in plan.evaluations:
@@ -48,6 +49,14 @@ def _stage(plan: Plan, label: str, table: str, ids: list[str], room: str | None 
             status.reused += 1
         else:
             _count(status, name, Path(plan.record_path(room or table, name)))
+    return status
+
+
+def _prior(plan: Plan) -> StageStatus:
+    left = plan.to_simulate("prior_shards")
+    status = StageStatus("prior shards", len(plan.prior_shards), reused=len(plan.prior_shards) - len(left))
+    for name in left:
+        _count(status, name, Path(plan.prior_paths(name)["coarse"]))
     return status
 
 

@@ -17,10 +17,8 @@ from tests.coarse.cases import BOTTOMLESS, SOFT, TEMPERATURE_K
 PARENT = "0123456789abcdef"
 SHARD = {
     "kind": "shard",
-    "parent_id": PARENT,
     "temperature_k": TEMPERATURE_K,
-    "first": 0,
-    "count": 3,
+    "parts": [{"parent_id": PARENT, "first": 0, "count": 3}],
     "sampling": {
         "n_beads": 150,
         "mass_g_mol": [50.0, 150.0],
@@ -82,7 +80,7 @@ def test_a_shard_makes_one_record_for_each_draw(finished):
         assert row["spec"] == spec
         assert row["molecule_id"] == "benzene"
         assert row["number_density_nm3"] == 4.9
-        assert row["potential_id"] == plan.scaled_potential_id(PARENT, spec["potential"]["scale_factor"])
+        assert row["potential_id"] == plan.derived_potential_id(spec["potential"])
         assert row["diffusion_nm2_ns"] > 0
         assert (row["diffusion_yh_nm2_ns"] is None) == (row["thermostat"] == "langevin")
         assert set(row["versions"]) == {"lmp", "mobcg"}
@@ -114,7 +112,7 @@ def test_a_killed_shard_goes_on_where_it_was(finished, tmp_path):
         os.kill(shard.pid, signal.SIGKILL)
     written = records[0].stat().st_mtime_ns
     assert not (tmp_path / "shard.parquet").exists()
-    assert len(list(work.glob("[!.]*.parquet"))) < SHARD["count"]
+    assert len(list(work.glob("[!.]*.parquet"))) < SHARD["parts"][0]["count"]
     again = subprocess.run(command(tmp_path), capture_output=True, text=True, check=True)
     assert "records are there already" in again.stdout
     assert records[0].stat().st_mtime_ns == written
@@ -129,15 +127,15 @@ def test_a_truncated_record_is_run_again(finished, tmp_path, capsys):
         (work / record.name).write_bytes(record.read_bytes())
     broken = work / records[1].name
     broken.write_bytes(broken.read_bytes()[:-100])
-    rows = run_shard(SHARD, potential_row(), work)
+    rows = run_shard(SHARD, [potential_row()], work)
     assert rows == read_rows(finished / "shard.parquet")
     assert broken.read_bytes() == records[1].read_bytes()
     assert str(broken) in capsys.readouterr().err
 
 
 def test_a_failed_run_is_a_record_with_the_reason(tmp_path):
-    shard = SHARD | {"count": 1}
-    (row,) = run_shard(shard, potential_row(BOTTOMLESS), tmp_path)
+    shard = SHARD | {"parts": [{"parent_id": PARENT, "first": 0, "count": 1}]}
+    (row,) = run_shard(shard, [potential_row(BOTTOMLESS)], tmp_path)
     assert row["status"] == "failed"
     assert "lmp failed" in row["reason"]
     assert row["diffusion_nm2_ns"] is None
@@ -147,15 +145,15 @@ def test_a_failed_run_is_a_record_with_the_reason(tmp_path):
 def test_a_failed_potential_fails_every_record_without_a_run(tmp_path, monkeypatch):
     monkeypatch.setenv("PATH", str(tmp_path))
     failed = potential_row() | {"status": "failed", "reason": "did not converge", "potential_kj_mol": None}
-    rows = run_shard(SHARD, failed, tmp_path)
-    assert len(rows) == SHARD["count"]
+    rows = run_shard(SHARD, [failed], tmp_path)
+    assert len(rows) == SHARD["parts"][0]["count"]
     assert {row["status"] for row in rows} == {"failed"}
     assert {row["reason"] for row in rows} == {"its potential failed: did not converge"}
 
 
 def test_another_potential_is_refused(tmp_path):
     with pytest.raises(InputError, match="potential_id"):
-        run_shard(SHARD, potential_row(potential_id="another"), tmp_path)
+        run_shard(SHARD, [potential_row(potential_id="another")], tmp_path)
 
 
 def test_a_missing_lammps_stops_the_shard_and_leaves_no_record(tmp_path, monkeypatch):

@@ -19,15 +19,17 @@ import pyarrow.parquet as pq
 import yaml
 
 from mobcg.atomistic.force_field import force_field_id
+from mobcg.coarse import prior
 from mobcg.database import descriptor, manifest
 from mobcg.pair import R_NM, force, potential_of_mean_force
 from mobcg.plan import (
     Plan,
     canonical_json,
+    derived_potential_id,
     expand_shard,
     load_plan,
+    prior_potentials,
     run_id,
-    scaled_potential_id,
     seed,
 )
 from mobcg.records import write_record, write_rows
@@ -44,7 +46,13 @@ SCALE = {
     "molecules": list(MOLECULES),
     "atomistic": {"box_length_nm": 3.2, "replicas": 2},
     "synthetic": {"draws": {"ethylbenzene": 3}},
-    "coarse": {"n_beads": 400, "records_per_potential": 7, "records_per_shard": 4},
+    "coarse": {
+        "n_beads": 400,
+        "records_per_potential": 7,
+        "perturbed_records_per_potential": 1,
+        "records_per_shard": 10,
+    },
+    "prior": {"liquids": 5, "liquids_per_shard": 3, "n_beads": 400, "friction_share": 0.5},
     "evaluation": {"replicas": 2, "models": ["ibi", "ibi_scaled", "ibi_langevin", "mobcg"], "scale_factors": [1.2]},
 }
 
@@ -99,8 +107,9 @@ class Chain:
         self.states: dict[str, dict[str, Any]] = {}
         return {
             "atomistic": [self.atomistic(*item) for item in self.plan.atomistic.items()],
-            "potentials": [self.potential(*item) for item in self.plan.inversions.items()],
-            "coarse": [self.shard(*item) for item in self.plan.shards.items()],
+            "potentials": [self.potential(*item) for item in self.plan.inversions.items()]
+            + [self.prior_potentials(*item) for item in self.plan.prior_shards.items()],
+            "coarse": [self.shard(*item) for item in (self.plan.shards | self.plan.prior_shards).items()],
             "evaluation": [self.evaluation(*item) for item in self.plan.evaluations.items()],
         }
 
@@ -111,7 +120,8 @@ class Chain:
         draw = spec["force_field"].get("draw", -1) + 1
         density = number_density_nm3(spec["start_density_kg_m3"] * jitter(spec), mass)
         state = {"molecule_id": molecule, "mass_g_mol": mass, "number_density_nm3": density}
-        self.states[name] = {**state, "draw": draw, "n_beads": spec["n_molecules"]}
+        rdf = rdf_of(molecule, draw)
+        self.states[name] = {**state, "rdf": rdf, "n_beads": spec["n_molecules"]}
         row = {
             "run_id": name,
             **state,
@@ -127,7 +137,7 @@ class Chain:
             "time_step_fs": 2.0,
             "production_ps": spec["lengths"]["nvt_ps"],
             **motion(1.5 * jitter(spec) * (1 + 0.1 * draw), 0.03),
-            **structure(rdf_of(molecule, draw)),
+            **structure(rdf),
             "spec": spec,
             **status(),
         }
@@ -137,7 +147,7 @@ class Chain:
     def potential(self, name: str, spec: dict[str, Any]) -> Path:
         path = self.directory / "inversion" / f"{name}.parquet"
         state = self.states[spec["parent_run_ids"][0]]
-        potential = potential_of_mean_force(rdf_of(state["molecule_id"], state["draw"]), spec["temperature_k"])
+        potential = potential_of_mean_force(state["rdf"], spec["temperature_k"])
         self.states[name] = {**state, "potential": potential}
         row = {
             "potential_id": name,
@@ -167,6 +177,17 @@ class Chain:
         write_record(path, "potentials", row)
         return path
 
+    def prior_potentials(self, name: str, shard: dict[str, Any]) -> Path:
+        """Write the potentials that are drawn for real; the runs of them are analytic liquids."""
+        path = self.directory / "prior" / f"{name}.parquet"
+        rows = [prior.potential_row(*item) for item in prior_potentials(shard).items()]
+        for row in rows:
+            density = row["number_density_nm3"]
+            rdf = analytic_rdf(0.85 * density ** (-1 / 3), 0.5)
+            self.states[row["potential_id"]] = {"molecule_id": None, "number_density_nm3": density, "rdf": rdf}
+        write_rows(path, "potentials", rows)
+        return path
+
     def shard(self, name: str, shard: dict[str, Any]) -> Path:
         path = self.directory / "coarse" / f"{name}.parquet"
         write_rows(path, "coarse", [self.coarse(spec) for spec in expand_shard(shard)])
@@ -178,15 +199,15 @@ class Chain:
         asked = {
             "run_id": run_id(spec),
             "molecule_id": state["molecule_id"],
-            "potential_id": scaled_potential_id(parent, factor),
+            "potential_id": derived_potential_id(spec["potential"]),
             **{key: spec[key] for key in ("mass_g_mol", "thermostat", "friction_1_ps", "temperature_k", "n_beads")},
             "spec": spec,
         }
-        if spec["draw"] == 6:
+        if spec["draw"] == 6 and "perturbation" not in spec["potential"]:
             return asked | status("the temperature ran away at every time step tried")
         free = 8.0 * np.sqrt(100 / spec["mass_g_mol"]) / factor
         friction = spec["friction_1_ps"] * np.sqrt(spec["mass_g_mol"] / 100)
-        rdf = 1 + (rdf_of(state["molecule_id"], state["draw"]) - 1) * min(1.0, 0.9 + 0.1 * factor)
+        rdf = 1 + (state["rdf"] - 1) * min(1.0, 0.9 + 0.1 * factor)
         return asked | {
             "number_density_nm3": state["number_density_nm3"],
             "box_length_nm": (spec["n_beads"] / state["number_density_nm3"]) ** (1 / 3),

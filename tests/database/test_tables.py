@@ -7,10 +7,10 @@ import pyarrow.parquet as pq
 import pytest
 
 from mobcg.database import tables
-from mobcg.database.tables import merge, scaled_potential_row, write_table
+from mobcg.database.tables import derived_potential_row, merge, write_table
 from mobcg.errors import InputError
 from mobcg.pair import R_NM, force
-from mobcg.plan import run_id, scaled_potential_id
+from mobcg.plan import run_id
 from mobcg.records import read_record, to_arrow, write_rows
 
 
@@ -61,8 +61,8 @@ def test_record_of_another_table_is_refused(tmp_path, inputs):
 
 def test_scaled_row_is_the_parent_times_the_factor(inputs):
     parent = read_record(inputs.records["potentials"][0])
-    row = scaled_potential_row(parent, 1.3)
-    assert row["potential_id"] == scaled_potential_id(parent["potential_id"], 1.3)
+    row = derived_potential_row(parent, {"parent_id": parent["potential_id"], "scale_factor": 1.3})
+    assert row["potential_id"] == run_id({"kind": "scaled", "parent_id": parent["potential_id"], "scale_factor": 1.3})
     np.testing.assert_allclose(row["potential_kj_mol"], 1.3 * np.array(parent["potential_kj_mol"]))
     np.testing.assert_allclose(row["force_kj_mol_nm"], force(row["potential_kj_mol"]), rtol=1e-9, atol=1e-9)
     assert row["parent_id"] == parent["potential_id"]

@@ -1,4 +1,4 @@
-"""One job, many short runs: the coarse-grained records of one parent potential.
+"""One job, many short runs: coarse-grained records of the potentials of one molecule.
 
 Every record is written atomically as soon as its run is done, so a killed job loses one run; a job that starts again
 skips what is there. A run that fails is a record too, with the reason.
@@ -11,57 +11,70 @@ import json
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import freud
-import numpy as np
 
 from mobcg import plan, programs
 from mobcg.coarse.simulate import measure, simulate
 from mobcg.errors import InputError, SimulationError
+from mobcg.pair import derive
 from mobcg.programs import ProgramError
 from mobcg.records import read_record, work_directory, write_record, write_rows
 
 Row = dict[str, Any]
+Fault = Callable[[Mapping[str, Any], Row], str | None]
 
 
-def run_shard(shard: Mapping[str, Any], potential: Mapping[str, Any], work: Path) -> list[Row]:
+def run_shard(shard: Mapping[str, Any], potentials: Sequence[Mapping[str, Any]], work: Path) -> list[Row]:
     """Run what a shard asks for and return its rows of the table `coarse`, sorted by run_id.
 
     Parameters
     ----------
     shard
         As `mobcg.plan.expand_shard` takes it.
-    potential
-        Row of the table `potentials` of the parent. Where that failed, every row here fails with its reason.
+    potentials
+        Rows of the table `potentials` of its parents. Where one failed, its own rows here fail with its reason.
     work
         Directory of the finished records; rows that are there and whole are not run again.
 
     Raises
     ------
     InputError
-        The potential is not the one that the shard is for.
+        The potentials are not those that the shard is for.
     ProgramError
         `lmp` is missing or was killed.
     """
-    if potential["potential_id"] != shard["parent_id"]:
-        allowed = f"the parent potential {shard['parent_id']}"
-        raise InputError("--potential", "potential_id", potential["potential_id"], allowed)
-    specs = {plan.run_id(spec): spec for spec in plan.expand_shard(shard)}
-    rows = {run_id: row for run_id in specs if (row := finished_row(work, run_id)) is not None}
+    parents = {row["potential_id"]: row for row in potentials}
+    wanted = {part["parent_id"] for part in shard["parts"]}
+    if parents.keys() != wanted:
+        allowed = f"the parent potentials {', '.join(sorted(wanted))}"
+        raise InputError("--potential", "potential_id", ", ".join(sorted(parents)), allowed)
+    return run_specs(plan.expand_shard(shard), parents, work)
+
+
+def run_specs(
+    specs: Sequence[Mapping[str, Any]], parents: Mapping[str, Row], work: Path, fault: Fault = lambda spec, row: None
+) -> list[Row]:
+    """Run coarse specs, the parent potentials given by id, and return their rows sorted by run_id.
+
+    Arguments and errors as for `run_shard` and `coarse_row`.
+    """
+    asked = {plan.run_id(spec): spec for spec in specs}
+    rows = {run_id: row for run_id in asked if (row := finished_row(work, run_id)) is not None}
     if rows:
-        print(f"{len(rows)} of {len(specs)} records are there already", flush=True)
+        print(f"{len(rows)} of {len(asked)} records are there already", flush=True)
     start, n_before = time.monotonic(), len(rows)
-    for run_id, spec in specs.items():
+    for run_id, spec in asked.items():
         if run_id in rows:
             continue
-        row = coarse_row(spec, potential, work / f"{run_id}.run")
+        row = coarse_row(spec, parents[spec["potential"]["parent_id"]], work / f"{run_id}.run", fault)
         write_record(record_path(work, run_id), "coarse", row)
         # Read back, so that a row is the same whether its shard was interrupted or not.
         rows[run_id] = read_record(record_path(work, run_id))
-        _report(row, len(rows), len(specs), (time.monotonic() - start) / (len(rows) - n_before))
+        _report(row, len(rows), len(asked), (time.monotonic() - start) / (len(rows) - n_before))
     return [rows[run_id] for run_id in sorted(rows)]
 
 
@@ -83,16 +96,24 @@ def finished_row(work: Path, run_id: str) -> Row | None:
     return row if row.get("run_id") == run_id else None
 
 
-def coarse_row(spec: Mapping[str, Any], potential: Mapping[str, Any], directory: Path) -> Row:
+def coarse_row(
+    spec: Mapping[str, Any], potential: Mapping[str, Any], directory: Path, fault: Fault = lambda spec, row: None
+) -> Row:
     """Run one coarse spec and return its row; `status` is failed, with the `reason`, where the run fails.
 
     The files of the run are removed when it ends well, and left in `directory` when it fails.
+
+    Parameters
+    ----------
+    spec, potential
+        What to run, and the row of its parent potential.
+    fault
+        Returns why a finished run, given its spec and row, is no record to keep; None where it is one.
     """
-    scale_factor = spec["potential"]["scale_factor"]
     row = {
         "run_id": plan.run_id(spec),
         "molecule_id": potential["molecule_id"],
-        "potential_id": plan.scaled_potential_id(spec["potential"]["parent_id"], scale_factor),
+        "potential_id": plan.derived_potential_id(spec["potential"]),
         **{key: spec[key] for key in ("mass_g_mol", "thermostat", "friction_1_ps", "temperature_k", "n_beads")},
         "number_density_nm3": potential["number_density_nm3"],
         "spec": dict(spec),
@@ -102,7 +123,7 @@ def coarse_row(spec: Mapping[str, Any], potential: Mapping[str, Any], directory:
         return {**row, "status": "failed", "reason": f"its potential failed: {potential['reason']}"}
     try:
         run = simulate(
-            scale_factor * np.array(potential["potential_kj_mol"]),
+            derive(potential["potential_kj_mol"], spec["potential"]),
             number_density_nm3=potential["number_density_nm3"],
             seed=plan.seed(spec, "lammps"),
             directory=directory,
@@ -119,13 +140,15 @@ def coarse_row(spec: Mapping[str, Any], potential: Mapping[str, Any], directory:
                 )
             },
         )
-        row |= {**measure(run), "status": "ok"}
+        finished = row | {**measure(run), "status": "ok"}
+        if reason := fault(spec, finished):
+            raise SimulationError(reason)
     except ProgramError:
         raise  # the machine failed, not the run: no record, so that it is run again
     except SimulationError as error:
         return {**row, "status": "failed", "reason": str(error)}
     shutil.rmtree(directory)
-    return row
+    return finished
 
 
 def _report(row: Row, done: int, total: int, seconds_each: float) -> None:
@@ -142,14 +165,15 @@ def main(arguments: list[str] | None = None) -> None:
     """Run one shard from the command line."""
     parser = argparse.ArgumentParser(prog="python -m mobcg.coarse.shard", description=__doc__.splitlines()[0])
     parser.add_argument("--spec", type=json.loads, required=True, help="the shard, as JSON")
-    parser.add_argument("--potential", type=Path, required=True, help="record of the parent potential (Parquet)")
+    parser.add_argument("--potential", type=Path, nargs="+", required=True, help="records of the parents (Parquet)")
     parser.add_argument("--work", type=Path, required=True, help="directory of the single records")
     parser.add_argument("--out", type=Path, required=True, help="all records of the shard (Parquet)")
     options = parser.parse_args(arguments)
     freud.set_num_threads(1)
     try:
         with work_directory(options.work) as work:
-            write_rows(options.out, "coarse", run_shard(options.spec, read_record(options.potential), work))
+            potentials = [read_record(path) for path in options.potential]
+            write_rows(options.out, "coarse", run_shard(options.spec, potentials, work))
     except (InputError, ProgramError) as error:
         sys.exit(str(error))
 

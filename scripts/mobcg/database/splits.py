@@ -38,7 +38,7 @@ def liquids(potentials: Sequence[Mapping[str, Any]], force_field_of_run: Mapping
     """Return root potential_id → the liquid it was made for: the force field of its atomistic parent.
 
     Two inversions of the same liquid (with and without the pressure correction, say) share its g(r), so they belong on
-    the same side of a split. A potential without an atomistic parent is a liquid of its own.
+    the same side of a split. A potential without an atomistic parent, as one of the prior, is a liquid of its own.
     """
     own = roots(potentials)
     return {
@@ -66,17 +66,18 @@ def _uniform(text: str) -> float:
 
 
 def split_rows(
-    coarse: Mapping[str, Sequence[str]],
+    coarse: Mapping[str, Sequence[str | None]],
     root_of: Mapping[str, str],
     liquid_of: Mapping[str, str],
     molecule_ids: Sequence[str],
-) -> list[dict[str, str]]:
+) -> list[dict[str, str | None]]:
     """Return the rows of the table splits: every coarse row once in every fold.
 
     Parameters
     ----------
     coarse
-        The columns run_id, potential_id and molecule_id of the coarse rows that are worth learning from.
+        The columns run_id, potential_id and molecule_id of the coarse rows that are worth learning from. Rows of the
+        prior have no molecule: they are in no fold's test.
     root_of, liquid_of
         As from `roots` and `liquids`.
     molecule_ids

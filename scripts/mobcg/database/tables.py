@@ -21,8 +21,8 @@ import pyarrow.parquet as pq
 from mobcg.atomistic.force_field import force_field_rows
 from mobcg.database.splits import liquids, roots, split_rows
 from mobcg.errors import InputError
-from mobcg.pair import R_NM
-from mobcg.plan import canonical_json, scaled_potential_id, scaled_potential_spec
+from mobcg.pair import R_NM, derive, force
+from mobcg.plan import canonical_json, derived_potential_id, derived_potential_spec, run_id
 from mobcg.records import atomic_path, to_arrow
 from mobcg.schema import CURVE, DATA_LICENSE, REAL, SCHEMA_VERSION, TABLES
 
@@ -51,8 +51,8 @@ def assemble(
     """Write `directory`/*.parquet, every table of the release that the records make.
 
     Rows of the base release come over unchanged where what they descend from is still wanted: an atomistic run whose
-    molecule is in `molecules` under the same SMILES, then the potentials, coarse runs and evaluations below it. Where
-    base and records hold the same id, the row of the base wins, for it is published.
+    molecule is in `molecules` under the same SMILES, then the potentials, coarse runs and evaluations below it; liquids
+    of the prior always. Where base and records hold the same id, the row of the base wins, for it is published.
 
     Parameters
     ----------
@@ -124,7 +124,8 @@ class _Base:
         kept_roots = {
             row["potential_id"]
             for row in potentials
-            if (row["parent_id"] in kept_runs if row["origin"] == "ibi" else row["molecule_id"] in names)
+            if row["origin"] == "prior"
+            or (row["parent_id"] in kept_runs if row["origin"] == "ibi" else row["molecule_id"] in names)
         }
         kept_potentials = {name for name, root in root_of.items() if root in kept_roots}
         runs = self.dataset("coarse").to_table(columns=["run_id", "potential_id"]).to_pylist()
@@ -222,7 +223,7 @@ def _force_fields(runs: pa.Table, base: _Base | None) -> pa.Table:
 
 
 def _potentials(paths: Sequence[Path], coarse: pa.Table, base: _Base | None) -> pa.Table:
-    """Return the inverted potentials, and of each those multiples that a coarse run names."""
+    """Return the potentials that were made, and what coarse runs name that is derived from them."""
     with _read_errors("potentials"):
         parents = pa.concat_tables([source.to_table() for source in _sources("potentials", paths, base)])
     known = set(parents["potential_id"].to_pylist())
@@ -231,31 +232,40 @@ def _potentials(paths: Sequence[Path], coarse: pa.Table, base: _Base | None) -> 
             "records of potentials", "potential_id", "a repeated id", "every id once", "Remove all but one."
         )
     row_of = {row: number for number, row in enumerate(parents["potential_id"].to_pylist())}
-    asked = sorted(
-        {(p["parent_id"], p["scale_factor"]) for p in (json.loads(s)["potential"] for s in coarse["spec"].to_pylist())}
-    )
-    # The histories are most of a row, and no multiple inherits them.
+    asked = {}
+    for spec in coarse["spec"].to_pylist():
+        potential = json.loads(spec)["potential"]
+        if potential["parent_id"] in row_of and derived_potential_spec(potential) is not None:
+            asked.setdefault(derived_potential_id(potential), potential)
+    # The histories are most of a row, and nothing inherits them.
     plain = parents.select([name for name in parents.column_names if not name.startswith("history_")])
-    scaled = [
-        scaled_potential_row(plain.slice(row_of[parent], 1).to_pylist()[0], factor)
-        for parent, factor in asked
-        if parent in row_of and scaled_potential_id(parent, factor) not in known
+    derived = [
+        derived_potential_row(plain.slice(row_of[potential["parent_id"]], 1).to_pylist()[0], potential)
+        for name, potential in sorted(asked.items())
+        if name not in known
     ]
-    return _sorted(pa.concat_tables([parents, to_arrow("potentials", scaled)]), "potentials")
+    return _sorted(pa.concat_tables([parents, to_arrow("potentials", derived)]), "potentials")
 
 
-def scaled_potential_row(parent: Mapping[str, Any], scale_factor: float) -> dict[str, Any]:
-    """Return the row of a potential times a constant, U → c U and F → c F, from the row of its parent."""
+def derived_potential_row(parent: Mapping[str, Any], potential: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row of a scaled or perturbed potential from the row of its parent.
+
+    `potential` is what the spec of a coarse run holds: parent_id, scale_factor and, where perturbed, perturbation; see
+    `mobcg.pair.derive`.
+    """
     inherited = ("molecule_id", "temperature_k", "number_density_nm3", "mass_g_mol", "n_beads", "pressure_corrected")
-    spec = scaled_potential_spec(parent["potential_id"], scale_factor)
-    curves = ("potential_kj_mol", "force_kj_mol_nm")
+    spec = derived_potential_spec(potential)
+    curves: dict[str, list[float] | None] = {"potential_kj_mol": None, "force_kj_mol_nm": None}
+    if parent["potential_kj_mol"] is not None:
+        energy = derive(parent["potential_kj_mol"], potential)
+        curves = {"potential_kj_mol": energy.tolist(), "force_kj_mol_nm": force(energy).tolist()}
     return {
         **{name: parent[name] for name in (*inherited, "status", "reason", "versions")},
-        **{name: None if parent[name] is None else [scale_factor * value for value in parent[name]] for name in curves},
-        "potential_id": scaled_potential_id(parent["potential_id"], scale_factor),
-        "origin": "scaled",
+        **curves,
+        "potential_id": run_id(spec),
+        "origin": spec["kind"],
         "parent_id": parent["potential_id"],
-        "scale_factor": scale_factor,
+        "scale_factor": potential["scale_factor"],
         "spec": canonical_json(spec),
     }
 

@@ -63,7 +63,7 @@ class Liquids(States):
     potential_kj_mol
         (n, 150): the pair potential that was run.
     run_id, parent_molecule_id, parent_potential_id, potential_id
-        (n,) text: the row, and what it descends from.
+        (n,) text: the row, and what it descends from; parent_molecule_id is empty where there is no molecule.
     """
 
     potential_kj_mol: NDArray[np.float64]
@@ -118,7 +118,7 @@ def read_liquids(directory: Path, fold: str) -> tuple[Liquids, NDArray[np.str_]]
         for name in ("rdf", "number_density_nm3", "temperature_k", "mass_g_mol", "diffusion_nm2_ns", "n_beads")
     }
     parents = {
-        name: np.array([side[row["run_id"]][name] for row in rows], str)
+        name: np.array([side[row["run_id"]][name] or "" for row in rows], str)
         for name in ("parent_molecule_id", "parent_potential_id")
     }
     liquids = Liquids(

@@ -84,7 +84,7 @@ def train(
         "fold": fold,
         "seed": seed,
         "settings": model.settings,
-        "trained_on_molecules": sorted(set(learn.parent_molecule_id.tolist())),
+        "trained_on_molecules": sorted(set(learn.parent_molecule_id.tolist()) - {""}),
         "rows": {side: int(np.sum(split == side)) for side in ("train", "validation", "test")},
         "parent_potentials": {
             side: len(set(liquids.parent_potential_id[split == side])) for side in ("train", "validation", "test")

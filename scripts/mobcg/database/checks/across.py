@@ -10,11 +10,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from mobcg.coarse.prior import is_drawn_from
 from mobcg.database.checks import physics
 from mobcg.database.checks.finding import Finding, ReleaseTables, as_array, parsed_json, row_names, shown, value_at
 from mobcg.database.checks.rows import sound_columns
 from mobcg.database.splits import ALL, liquids
-from mobcg.pair import R_NM
+from mobcg.pair import R_NM, derive
+from mobcg.plan import derived_potential_id
 from mobcg.schema import TABLES
 
 
@@ -27,7 +29,8 @@ def check_references(release: ReleaseTables) -> Iterator[Finding]:
             target, name = column.references.split(".")
             known = pc.unique(release.read(target, name)[name])
             rows = release.read(table.name, *dict.fromkeys((*table.key, column.name)))
-            orphan = ~pc.is_in(rows[column.name], known).to_numpy()
+            # Where a null is allowed is said by the schema, and checked with it.
+            orphan = ~pc.is_in(rows[column.name], known).to_numpy() & rows[column.name].is_valid().to_numpy()
             if column.name == "force_field_id" and table.name == "atomistic":
                 orphan &= ~_own_force_field(release)
             lost = rows.filter(pa.array(orphan))
@@ -53,9 +56,15 @@ def check_lineage(release: ReleaseTables) -> Iterator[Finding]:
     runs = release.read("atomistic", "run_id", "molecule_id", "mass_g_mol")
     molecule_of_run = dict(zip(runs["run_id"].to_pylist(), runs["molecule_id"].to_pylist(), strict=True))
     columns = ("potential_id", "molecule_id", "origin", "parent_id", "parent_run_ids", "scale_factor")
-    columns += ("number_density_nm3", "temperature_k", "status")
+    columns += ("number_density_nm3", "temperature_k", "mass_g_mol", "status")
     potentials = {row["potential_id"]: row for row in release.read("potentials", *columns).to_pylist()}
     for name, row in potentials.items():
+        drawn = _root_origin(row, potentials) == "prior"
+        if (row["molecule_id"] is None) != drawn:
+            rule = "no molecule for what descends from the prior, one for all else"
+            yield Finding("potentials", name, "molecule_id", shown(row["molecule_id"]), rule)
+        if not drawn and row["mass_g_mol"] is None and row["status"] == "ok":
+            yield Finding("potentials", name, "mass_g_mol", shown(None), "null only for liquids of the prior")
         if row["origin"] == "ibi":
             for run in row["parent_run_ids"] or [row["parent_id"]]:
                 if molecule_of_run.get(run) != row["molecule_id"]:
@@ -66,7 +75,7 @@ def check_lineage(release: ReleaseTables) -> Iterator[Finding]:
             if parent is None or parent["molecule_id"] != row["molecule_id"]:
                 rule = "a potential of the same molecule"
                 yield Finding("potentials", name, "parent_id", shown(row["parent_id"]), rule)
-    yield from _check_scaled_curves(release, potentials)
+    yield from _check_curves(release, potentials)
     molar_mass = dict(
         zip(
             *(column.to_pylist() for column in release.read("molecules", "molecule_id", "molar_mass_g_mol")),
@@ -88,9 +97,11 @@ def _check_coarse_row(row: Mapping[str, Any], potentials: Mapping[str, Mapping[s
     potential = potentials.get(row["potential_id"])
     if potential is None:
         return  # a broken reference, found already
-    spec = value_at(parsed_json(row["spec"]), ("potential",)) or {}
-    own = (potential["potential_id"], 1.0), (potential["parent_id"], potential["scale_factor"])
-    if spec and (spec.get("parent_id"), spec.get("scale_factor")) not in own:
+    try:
+        named = derived_potential_id(parsed_json(row["spec"])["potential"])
+    except (KeyError, TypeError, ValueError):
+        named = None
+    if named != row["potential_id"]:
         rule = "the potential that the spec names"
         yield Finding("coarse", row["run_id"], "potential_id", row["potential_id"], rule)
     if row["molecule_id"] != potential["molecule_id"]:
@@ -102,18 +113,37 @@ def _check_coarse_row(row: Mapping[str, Any], potentials: Mapping[str, Mapping[s
         yield Finding("coarse", row["run_id"], "number_density_nm3", shown(here), rule)
 
 
-def _check_scaled_curves(release: ReleaseTables, potentials: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
-    """Yield scaled potentials that are not their parent times the constant."""
-    rows = release.read("potentials", "potential_id", "potential_kj_mol").to_pylist()
-    curves = {row["potential_id"]: np.asarray(row["potential_kj_mol"]) for row in rows if row["potential_kj_mol"]}
+def _root_origin(row: Mapping[str, Any], potentials: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the origin of what a potential descends from; its own where that is not in the table."""
+    for _ in range(len(potentials)):
+        parent = potentials.get(row["parent_id"]) if row["origin"] in ("scaled", "perturbed") else None
+        if parent is None:
+            break
+        row = parent
+    return row["origin"]
+
+
+def _check_curves(release: ReleaseTables, potentials: Mapping[str, Mapping[str, Any]]) -> Iterator[Finding]:
+    """Yield potentials that do not follow from their spec: scaled, perturbed and drawn ones."""
+    rows = release.read("potentials", "potential_id", "potential_kj_mol", "spec").to_pylist()
+    found = {row["potential_id"]: row for row in rows if row["potential_kj_mol"]}
     for name, row in potentials.items():
-        parent = curves.get(row["parent_id"])
-        if row["origin"] != "scaled" or parent is None or name not in curves or parent.shape != curves[name].shape:
+        if name not in found or len(found[name]["potential_kj_mol"]) != R_NM.size:
             continue
-        deviation = np.abs(curves[name] - row["scale_factor"] * parent) / (1 + np.abs(parent))
-        if deviation.max() > physics.FORCE_TOLERANCE:
-            rule = "scale_factor times the parent's potential"
-            yield Finding("potentials", name, "potential_kj_mol", shown(deviation.max()), rule)
+        curve, spec = np.asarray(found[name]["potential_kj_mol"]), parsed_json(found[name]["spec"])
+        parent = found.get(row["parent_id"], {}).get("potential_kj_mol") or ()
+        try:
+            if row["origin"] in ("scaled", "perturbed") and len(parent) == R_NM.size:
+                deviation = np.abs(curve - derive(parent, spec)) / (1 + np.abs(curve))
+                wrong, rule = deviation.max() > physics.FORCE_TOLERANCE, "the parent's, scaled and perturbed as asked"
+            elif row["origin"] == "prior":
+                wrong, rule = not is_drawn_from(spec, row["number_density_nm3"], curve), "what its spec draws"
+            else:
+                continue
+        except (KeyError, TypeError, ValueError):
+            wrong, rule = True, "a spec that says how it is made"
+        if wrong:
+            yield Finding("potentials", name, "potential_kj_mol", "another curve", rule)
 
 
 def check_splits(release: ReleaseTables) -> Iterator[Finding]:
@@ -128,7 +158,7 @@ def check_splits(release: ReleaseTables) -> Iterator[Finding]:
     columns = ("run_id", "fold", "split", "parent_molecule_id", "parent_potential_id")
     for row in release.read("splits", *columns).to_pylist():
         folds.setdefault(row["fold"], []).append(row)
-    expected = {ALL, *coarse["molecule_id"].to_pylist()} if sound else folds.keys()
+    expected = {ALL, *coarse["molecule_id"].drop_null().to_pylist()} if sound else folds.keys()
     for fold in expected ^ folds.keys():
         yield Finding("splits", "", "fold", fold, "a fold for each molecule with coarse rows, and all")
     for fold, rows in folds.items():
