@@ -24,6 +24,7 @@ def test_one_cost_for_each_job_of_the_plan(scale: str) -> None:
     assert len(costs["simulate_atomistic"]) == len(costs["observe_atomistic"]) == len(plan.atomistic)
     assert len(costs["invert"]) == len(plan.inversions)
     assert len(costs["simulate_shard"]) == len(plan.shards)
+    assert len(costs["simulate_prior_shard"]) == len(plan.prior_shards) > 0
     assert len(costs["evaluate"]) == len(plan.evaluations)
     assert len(costs["train"]) == len(plan.folds) * len(plan.scale.predictor.models)
     assert all(0 < cost < 1e7 for rule in costs.values() for cost in rule)
@@ -56,10 +57,10 @@ def test_what_is_reused_costs_nothing() -> None:
         "atomistic": frozenset(plan.atomistic),
         "potentials": frozenset(plan.inversions),
         "coarse": frozenset(run_id(spec) for shard in plan.shards.values() for spec in expand_shard(shard)),
-        "shards": frozenset(plan.shards),
+        "shards": frozenset(plan.shards | plan.prior_shards),
     }
     fields = {name: getattr(plan, name) for name in Plan.__dataclass_fields__}
     costs = job_seconds(Plan(**(fields | {"reused": everything})))
-    for rule in ("simulate_atomistic", "observe_atomistic", "invert", "simulate_shard"):
+    for rule in ("simulate_atomistic", "observe_atomistic", "invert", "simulate_shard", "simulate_prior_shard"):
         assert costs[rule] == []
     assert costs["evaluate"] == job_seconds(plan)["evaluate"]

@@ -15,12 +15,12 @@ from mobcg.molecule import draft
 from mobcg.plan import (
     Plan,
     canonical_json,
-    derived_potential_id,
     expand_shard,
     load_plan,
     run_id,
     seed,
 )
+from mobcg.spec import derived_potential_id
 from mobcg.units import number_density_nm3
 
 REPOSITORY = Path(__file__).parents[1]

@@ -39,6 +39,7 @@ def test_nothing_is_done_at_first_and_nothing_is_written(plan: Plan) -> None:
         len(plan.atomistic),
         len(plan.inversions),
         len(plan.shards),
+        len(plan.prior_shards),
         len(plan.evaluations),
     ]
     assert all((stage.done, stage.reused, stage.failed, stage.left) == (0, 0, {}, stage.planned) for stage in stages)
@@ -61,10 +62,11 @@ def test_every_stage_looks_where_its_rule_writes(plan: Plan) -> None:
     for path in (
         results / "inversion" / f"{next(iter(plan.inversions))}.parquet",
         results / "coarse" / f"{next(iter(plan.shards))}.parquet",
+        results / "prior" / f"{next(iter(plan.prior_shards))}.coarse.parquet",
         results / "demo" / "evaluation" / f"{next(iter(plan.evaluations))}.parquet",
     ):
         records.write_record(path, "atomistic", row)
-    assert [stage.done for stage in plan_status(plan)] == [0, 1, 1, 1]
+    assert [stage.done for stage in plan_status(plan)] == [0, 1, 1, 1, 1]
 
 
 def test_what_the_base_release_holds_is_reused_not_left(plan: Plan) -> None:

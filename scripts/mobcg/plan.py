@@ -1,7 +1,6 @@
 """The plan: every run that a configuration asks for, as specs with ids, known before the first job starts.
 
-A spec is a plain dictionary that says what is asked for, never what came out. Its id is the hash of its canonical
-JSON, its random seeds are drawn from that hash, so the same question has the same id and the same answer everywhere.
+What a spec is and where its id comes from: `mobcg.spec`.
 """
 
 from __future__ import annotations
@@ -35,59 +34,18 @@ from mobcg.errors import InputError
 from mobcg.molecule import Species, molecules_in_box, species_of, topology_path
 from mobcg.pair import CUTOFF_NM
 from mobcg.records import atomic_path
-from mobcg.units import number_density_nm3, thermal_energy_kj_mol
 
-Spec = dict[str, Any]
+# Those who plan find what makes an id here too.
+from mobcg.spec import Spec as Spec
+from mobcg.spec import canonical_json as canonical_json
+from mobcg.spec import run_id as run_id
+from mobcg.spec import seed as seed
+from mobcg.units import number_density_nm3, thermal_energy_kj_mol
 
 # Raised when a stage is changed such that its old records no longer answer the same question.
 PROTOCOL = {"atomistic": 1, "inversion": 1, "coarse": 1, "prior": 1, "evaluation": 1}
 LEAST_BOX_NM = 3.1
 REUSABLE = {"atomistic": "run_id", "potentials": "potential_id", "coarse": "run_id"}
-
-
-def canonical_json(spec: Mapping[str, Any]) -> str:
-    """Return the one JSON text of a spec: sorted keys, no spaces, no NaN."""
-    return json.dumps(spec, sort_keys=True, separators=(",", ":"), allow_nan=False, ensure_ascii=True)
-
-
-def run_id(spec: Mapping[str, Any]) -> str:
-    """Return the id of a spec: the first 16 hex digits of the SHA-256 of its canonical JSON."""
-    return hashlib.sha256(canonical_json(spec).encode()).hexdigest()[:16]
-
-
-def seed(spec: Mapping[str, Any], purpose: str) -> int:
-    """Return the random seed of a spec for one purpose, from 1 to 2³¹ − 2 (what gmx and lmp accept)."""
-    digest = hashlib.sha256(f"{canonical_json(spec)}#{purpose}".encode()).digest()
-    return 1 + int.from_bytes(digest[:8], "big") % (2**31 - 2)
-
-
-def scaled_potential_spec(parent_id: str, scale_factor: float) -> Spec:
-    """Return the spec of a parent potential times a constant."""
-    return {"kind": "scaled", "parent_id": parent_id, "scale_factor": scale_factor}
-
-
-def perturbed_potential_spec(parent_id: str, scale_factor: float, perturbation: Mapping[str, Any]) -> Spec:
-    """Return the spec of a parent potential times a constant plus the Gaussians of `mobcg.pair.perturb`."""
-    return {
-        "kind": "perturbed",
-        "parent_id": parent_id,
-        "scale_factor": scale_factor,
-        "perturbation": dict(perturbation),
-    }
-
-
-def derived_potential_spec(potential: Mapping[str, Any]) -> Spec | None:
-    """Return the spec of the potential that a coarse spec names under `potential`; None for the parent itself."""
-    parent_id, scale_factor = potential["parent_id"], potential["scale_factor"]
-    if "perturbation" in potential:
-        return perturbed_potential_spec(parent_id, scale_factor, potential["perturbation"])
-    return None if scale_factor == 1 else scaled_potential_spec(parent_id, scale_factor)
-
-
-def derived_potential_id(potential: Mapping[str, Any]) -> str:
-    """Return the id of the potential that a coarse spec names under `potential`."""
-    spec = derived_potential_spec(potential)
-    return potential["parent_id"] if spec is None else run_id(spec)
 
 
 def expand_shard(shard: Mapping[str, Any]) -> list[Spec]:

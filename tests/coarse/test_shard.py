@@ -12,6 +12,7 @@ from mobcg import pair, plan
 from mobcg.coarse.shard import main, run_shard
 from mobcg.errors import InputError
 from mobcg.records import read_record, read_rows, write_record
+from mobcg.spec import derived_potential_id
 from tests.coarse.cases import BOTTOMLESS, SOFT, TEMPERATURE_K
 
 PARENT = "0123456789abcdef"
@@ -80,7 +81,7 @@ def test_a_shard_makes_one_record_for_each_draw(finished):
         assert row["spec"] == spec
         assert row["molecule_id"] == "benzene"
         assert row["number_density_nm3"] == 4.9
-        assert row["potential_id"] == plan.derived_potential_id(spec["potential"])
+        assert row["potential_id"] == derived_potential_id(spec["potential"])
         assert row["diffusion_nm2_ns"] > 0
         assert (row["diffusion_yh_nm2_ns"] is None) == (row["thermostat"] == "langevin")
         assert set(row["versions"]) == {"lmp", "mobcg"}

@@ -19,13 +19,12 @@ import pyarrow.parquet as pq
 import yaml
 
 from mobcg.atomistic.force_field import force_field_id
-from mobcg.coarse import prior
+from mobcg.coarse.prior_shard import potential_row
 from mobcg.database import descriptor, manifest
 from mobcg.pair import R_NM, force, potential_of_mean_force
 from mobcg.plan import (
     Plan,
     canonical_json,
-    derived_potential_id,
     expand_shard,
     load_plan,
     prior_potentials,
@@ -34,6 +33,7 @@ from mobcg.plan import (
 )
 from mobcg.records import write_record, write_rows
 from mobcg.schema import TABLES
+from mobcg.spec import derived_potential_id
 from mobcg.units import mass_density_kg_m3, number_density_nm3
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -180,7 +180,7 @@ class Chain:
     def prior_potentials(self, name: str, shard: dict[str, Any]) -> Path:
         """Write the potentials that are drawn for real; the runs of them are analytic liquids."""
         path = self.directory / "prior" / f"{name}.parquet"
-        rows = [prior.potential_row(*item) for item in prior_potentials(shard).items()]
+        rows = [potential_row(*item) for item in prior_potentials(shard).items()]
         for row in rows:
             density = row["number_density_nm3"]
             rdf = analytic_rdf(0.85 * density ** (-1 / 3), 0.5)

@@ -46,6 +46,7 @@ def heptane_release(tmp_path_factory, release, repository):
     paths = chain.paths()
     known = {"atomistic": whole.reused["atomistic"], "potentials": whole.reused["potentials"]}
     known["coarse"] = whole.reused["shards"]
+    known["potentials"] |= whole.reused["shards"]  # those of the prior
     fresh = {table: [path for path in paths[table] if path.stem not in known[table]] for table in known}
     records = fresh | {"evaluation": paths["evaluation"]}
     releases = shutil.copytree(release.parent, root / "releases")
@@ -274,12 +275,15 @@ def test_reused_record_is_the_row_of_the_base(tmp_path, release, inputs):
 
 def test_an_interim_release_holds_what_is_finished_and_is_a_base_to_go_on_from(tmp_path, plan, inputs, repository):
     """One inversion, the shards below it and the scores are not there yet: a valid release all the same."""
-    unfinished = inputs.records["potentials"][-1].stem
+    unfinished = list(plan.inversions)[-1]
     late = {name for name, shard in plan.shards.items() if unfinished in str(shard)}
+    missing = {unfinished, *late}
     asked = {
         "atomistic": inputs.records["atomistic"],
-        "potentials": [*inputs.records["potentials"][:-1], tmp_path / f"{unfinished}.parquet"],
-        "coarse": [tmp_path / path.name if path.stem in late else path for path in inputs.records["coarse"]],
+        **{
+            table: [tmp_path / path.name if path.stem in missing else path for path in inputs.records[table]]
+            for table in ("potentials", "coarse")
+        },
     }
     there = finished(asked)
     assert len(there["potentials"]) == len(asked["potentials"]) - 1

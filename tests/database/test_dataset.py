@@ -106,11 +106,13 @@ def test_pandas(coarse, rows):
 def test_polars(coarse, rows):
     means = pl.scan_parquet(coarse).group_by("molecule_id").agg(pl.col("diffusion_nm2_ns").mean()).collect()
     frame = pd.DataFrame(rows).groupby("molecule_id")["diffusion_nm2_ns"].mean()
-    assert dict(means.iter_rows()) == pytest.approx(frame.to_dict())
+    of_molecules = {name: mean for name, mean in means.iter_rows() if name is not None}  # null: liquids of the prior
+    assert of_molecules == pytest.approx(frame.to_dict())
 
 
 def test_duckdb(coarse, rows):
-    query = f"select molecule_id, avg(diffusion_nm2_ns), max(list_max(rdf)) from '{coarse}' group by 1"
+    query = f"select molecule_id, avg(diffusion_nm2_ns), max(list_max(rdf)) from '{coarse}'"
+    query += " where molecule_id is not null group by 1"
     means = {name: mean for name, mean, _ in duckdb.sql(query).fetchall()}
     frame = pd.DataFrame(rows).groupby("molecule_id")["diffusion_nm2_ns"].mean()
     assert means == pytest.approx(frame.to_dict())

@@ -269,11 +269,49 @@ def test_force_that_is_not_the_derivative_is_refused(editable):
     only(validate(editable.path), "potentials", "force_kj_mol_nm", name)
 
 
-def test_scaled_potential_that_is_no_multiple_is_refused(editable):
-    row = sound(editable, "potentials", origin="scaled")
-    editable.change("potentials", row, scale_factor=editable.rows("potentials")[row]["scale_factor"] * 1.01)
-    findings = validate(editable.path)
-    assert "scale_factor times the parent's potential" in {finding.rule for finding in findings}
+@pytest.mark.parametrize("origin", ["scaled", "perturbed", "prior"])
+def test_potential_that_its_spec_does_not_make_is_refused(editable, origin):
+    row = sound(editable, "potentials", origin=origin)
+    curves = {
+        name: (1.001 * np.array(editable.rows("potentials")[row][name])).tolist()
+        for name in ("potential_kj_mol", "force_kj_mol_nm")
+    }
+    name = editable.change("potentials", row, **curves)
+    only(validate(editable.path), "potentials", "potential_kj_mol", name)
+
+
+def test_density_that_the_spec_of_a_prior_liquid_does_not_draw_is_refused(editable):
+    row = sound(editable, "potentials", origin="prior")
+    name = editable.change("potentials", row, number_density_nm3=5.0)
+    assert ("potential_kj_mol", name) in {(finding.field, finding.row) for finding in validate(editable.path)}
+
+
+def test_spec_of_a_prior_liquid_that_no_configuration_can_ask_for_is_refused(editable):
+    row = sound(editable, "potentials", origin="prior")
+    spec = json.loads(editable.rows("potentials")[row]["spec"])
+    spec["ranges"]["bumps"] = [0, 10**12]
+    editable.change("potentials", row, spec=canonical_json(spec))
+    assert "a spec that says how it is made" in {finding.rule for finding in validate(editable.path)}
+
+
+def test_coarse_run_of_another_perturbation_than_its_potential_is_refused(editable):
+    rows = editable.rows("coarse")
+    row = next(number for number, row in enumerate(rows) if "perturbation" in row["spec"])
+    spec = json.loads(rows[row]["spec"])
+    spec["potential"]["perturbation"]["amplitude_kj_mol"][0] += 0.1
+    editable.change("coarse", row, spec=canonical_json(spec))
+    assert "the potential that the spec names" in {finding.rule for finding in validate(editable.path)}
+
+
+@pytest.mark.parametrize(
+    ("origin", "columns"),
+    [("ibi", {"molecule_id": None}), ("prior", {"molecule_id": "benzene"}), ("ibi", {"mass_g_mol": None})],
+)
+def test_only_what_descends_from_the_prior_has_no_molecule(editable, origin, columns):
+    row = sound(editable, "potentials", origin=origin)
+    name = editable.change("potentials", row, **columns)
+    found = {(finding.table, finding.row, finding.field) for finding in validate(editable.path)}
+    assert ("potentials", name, *columns) in found
 
 
 def test_rdf_that_does_not_tend_to_one_is_refused(editable):
@@ -333,7 +371,12 @@ def test_alpha_and_score_must_follow_from_the_curves(editable):
 
 def test_potential_on_both_sides_is_refused(editable):
     rows = editable.rows("splits")
-    row = next(number for number, row in enumerate(rows) if row["fold"] == "all" and row["split"] == "train")
+    # A liquid of the prior may have one row only, which is on one side wherever it is.
+    row = next(
+        number
+        for number, row in enumerate(rows)
+        if row["fold"] == "all" and row["split"] == "train" and row["parent_molecule_id"]
+    )
     editable.change("splits", row, split="validation")
     only(validate(editable.path), "splits", "parent_potential_id")
 

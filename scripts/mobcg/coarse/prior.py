@@ -22,10 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from mobcg import plan, programs
 from mobcg.coarse.integral_equation import NoSolutionError, solve
 from mobcg.config import PriorRanges
-from mobcg.pair import R_NM, extrapolate_core, force, taper
+from mobcg.pair import R_NM, extrapolate_core, taper
+from mobcg.spec import seed
 from mobcg.units import NM2_NS_PER_NM2_PS, reduced_time_ps, thermal_energy_kj_mol
 
 MAX_PROPOSALS = 500
@@ -42,27 +42,16 @@ TAIL_NM = (1.0, 1.5)
 TAIL_TOLERANCE = 0.05
 
 
-def potential_row(potential_id: str, spec: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the row of the table `potentials` of a spec from `mobcg.plan.prior_potentials`.
+def draw_liquid(spec: Mapping[str, Any]) -> tuple[float, NDArray[np.float64]] | None:
+    """Return density (1/nm³) and potential (150,) in kJ/mol of the first proposal that passes the screen.
 
-    `status` is failed where none of `MAX_PROPOSALS` proposals passes the screen.
+    `spec` is one of `mobcg.plan.prior_potentials`. None where no proposal of `MAX_PROPOSALS` passes.
     """
-    row = {
-        "potential_id": potential_id,
-        "origin": "prior",
-        "scale_factor": 1.0,
-        "temperature_k": spec["temperature_k"],
-        "pressure_corrected": False,
-        "status": "ok",
-        "spec": dict(spec),
-        "versions": programs.versions("mobcg"),
-    }
     for attempt in range(MAX_PROPOSALS):
         density_nm3, potential = propose(spec, attempt)
         if potential is not None and is_liquid(potential, density_nm3, spec):
-            curves = {"potential_kj_mol": potential.tolist(), "force_kj_mol_nm": force(potential).tolist()}
-            return row | curves | {"number_density_nm3": density_nm3}
-    return row | {"status": "failed", "reason": f"none of {MAX_PROPOSALS} proposals is a liquid"}
+            return density_nm3, potential
+    return None
 
 
 def propose(spec: Mapping[str, Any], attempt: int) -> tuple[float, NDArray[np.float64] | None]:
@@ -71,7 +60,7 @@ def propose(spec: Mapping[str, Any], attempt: int) -> tuple[float, NDArray[np.fl
     The random numbers are those of the spec and of the attempt alone.
     """
     ranges = spec["ranges"]
-    random = np.random.default_rng([plan.seed(spec, "prior"), attempt])
+    random = np.random.default_rng([seed(spec, "prior"), attempt])
 
     def draw(name: str) -> float:
         return float(random.uniform(*ranges[name]))

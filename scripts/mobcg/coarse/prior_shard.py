@@ -14,10 +14,11 @@ from typing import Any
 
 import freud
 
-from mobcg import plan
-from mobcg.coarse.prior import fault, potential_row
+from mobcg import plan, programs
+from mobcg.coarse.prior import MAX_PROPOSALS, draw_liquid, fault
 from mobcg.coarse.shard import Row, run_specs
 from mobcg.errors import InputError
+from mobcg.pair import force
 from mobcg.programs import ProgramError
 from mobcg.records import work_directory, write_rows
 
@@ -30,6 +31,26 @@ def run_prior_shard(shard: Mapping[str, Any], work: Path) -> tuple[list[Row], li
     potentials = {name: potential_row(name, spec) for name, spec in plan.prior_potentials(shard).items()}
     rows = run_specs(plan.expand_shard(shard), potentials, work, fault)
     return [potentials[name] for name in sorted(potentials)], rows
+
+
+def potential_row(potential_id: str, spec: Mapping[str, Any]) -> Row:
+    """Return the row of the table `potentials` of a spec from `mobcg.plan.prior_potentials`."""
+    row = {
+        "potential_id": potential_id,
+        "origin": "prior",
+        "scale_factor": 1.0,
+        "temperature_k": spec["temperature_k"],
+        "pressure_corrected": False,
+        "status": "ok",
+        "spec": dict(spec),
+        "versions": programs.versions("mobcg"),
+    }
+    drawn = draw_liquid(spec)
+    if drawn is None:
+        return row | {"status": "failed", "reason": f"none of {MAX_PROPOSALS} proposals is a liquid"}
+    density_nm3, potential = drawn
+    curves = {"potential_kj_mol": potential.tolist(), "force_kj_mol_nm": force(potential).tolist()}
+    return row | curves | {"number_density_nm3": density_nm3}
 
 
 def main(arguments: list[str] | None = None) -> None:

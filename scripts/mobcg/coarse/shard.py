@@ -23,6 +23,7 @@ from mobcg.errors import InputError, SimulationError
 from mobcg.pair import derive
 from mobcg.programs import ProgramError
 from mobcg.records import read_record, work_directory, write_record, write_rows
+from mobcg.spec import derived_potential_id
 
 Row = dict[str, Any]
 Fault = Callable[[Mapping[str, Any], Row], str | None]
@@ -113,7 +114,7 @@ def coarse_row(
     row = {
         "run_id": plan.run_id(spec),
         "molecule_id": potential["molecule_id"],
-        "potential_id": plan.derived_potential_id(spec["potential"]),
+        "potential_id": derived_potential_id(spec["potential"]),
         **{key: spec[key] for key in ("mass_g_mol", "thermostat", "friction_1_ps", "temperature_k", "n_beads")},
         "number_density_nm3": potential["number_density_nm3"],
         "spec": dict(spec),

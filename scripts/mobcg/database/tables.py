@@ -22,9 +22,9 @@ from mobcg.atomistic.force_field import force_field_rows
 from mobcg.database.splits import liquids, roots, split_rows
 from mobcg.errors import InputError
 from mobcg.pair import R_NM, derive, force
-from mobcg.plan import canonical_json, derived_potential_id, derived_potential_spec, run_id
 from mobcg.records import atomic_path, to_arrow
 from mobcg.schema import CURVE, DATA_LICENSE, REAL, SCHEMA_VERSION, TABLES
+from mobcg.spec import canonical_json, derived_potential_id, derived_potential_spec, run_id
 
 RECORD_TABLES = ("atomistic", "potentials", "coarse", "evaluation")
 # A coarse row is about 6 kB, a row group 50 MB; a part is held three to four times while it is merged and sorted.

@@ -16,8 +16,8 @@ from mobcg.database.checks.finding import Finding, ReleaseTables, as_array, pars
 from mobcg.database.checks.rows import sound_columns
 from mobcg.database.splits import ALL, liquids
 from mobcg.pair import R_NM, derive
-from mobcg.plan import derived_potential_id
 from mobcg.schema import TABLES
+from mobcg.spec import derived_potential_id
 
 
 def check_references(release: ReleaseTables) -> Iterator[Finding]:
