@@ -37,11 +37,14 @@ def potential_row(potential_id: str, spec: Mapping[str, Any]) -> Row:
     """Return the row of the table `potentials` of a spec from `mobcg.plan.prior_potentials`."""
     row = {
         "potential_id": potential_id,
+        "molecule_id": None,
         "origin": "prior",
         "scale_factor": 1.0,
         "temperature_k": spec["temperature_k"],
+        "number_density_nm3": None,
         "pressure_corrected": False,
         "status": "ok",
+        "reason": None,
         "spec": dict(spec),
         "versions": programs.versions("mobcg"),
     }
