@@ -174,7 +174,7 @@ class PriorRanges(Section):
     number_density_nm3: PositiveRange = (3.0, 8.0)
     contact: PositiveRange = (0.75, 1.02)
     wall_exponent: PositiveRange = (5.0, 24.0)
-    shoulder_kt: PositiveRange = (0.5, 4.0)
+    shoulder_kt: PositiveRange = (0.5, 3.0)
     well_depth_kt: Range = (0.0, 2.4)
     well_place: PositiveRange = (1.1, 1.6)
     well_width: PositiveRange = (0.06, 0.3)

@@ -1,10 +1,10 @@
 r"""Structure of a one-component liquid from its pair potential in milliseconds, by an integral equation.
 
 Ornstein-Zernike, γ̂ = ρ ĉ²/(1 − ρ ĉ) in Fourier space, and the hypernetted chain with a bridge function,
-g = exp(−βU + γ + B): γ = h − c the indirect, c the direct and h = g − 1 the total correlation. The plain chain, B = 0,
-loses its solution near the liquid-vapour coexistence of cohesive liquids, which is where molecular liquids at 1 bar
-are; Verlet's B = −γ²/(2 (1 + 0.8 γ)) (Mol. Phys. 41, 183 (1980)) keeps it and halves the error of the first peak.
-Good to a few per cent of g, so fit to choose what is simulated and to replace no simulation.
+g = exp(−βU + γ + B): γ = h − c the indirect, c the direct and h = g − 1 the total correlation. With the plain chain,
+B = 0, cohesive liquids near their vapour pressure, which is where molecular liquids at 1 bar are, are too compressible,
+and some have no solution; Verlet's B = −γ²/(2 (1 + 0.8 γ)) (Mol. Phys. 41, 183 (1980)), here where γ > 0, is closer to
+simulation. Good to a few per cent of g, so fit to choose what is simulated and to replace no simulation.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ MAX_ITERATIONS = 150
 MIXING = 0.25
 MEMORY = 6
 LARGEST_STEP = 1.0
-# ρ ĉ may come near 1 on the way to a solution that it is far from.
+# ρ ĉ may come near 1 on the way to a solution that it is far from; a solution with S(k) above 20 is none of a liquid.
 LEAST_DENOMINATOR = 0.05
 
 
@@ -77,8 +77,10 @@ def solve(potential_kt: ArrayLike, number_density_nm3: float, *, bridge: float =
         energy = np.where(potential > 0, potential, share * potential)
         gamma = _converged(gamma, energy, number_density_nm3, bridge, tolerance)
     rdf = _rdf(gamma, potential, bridge)
-    direct = _to_waves(rdf - gamma - 1)
-    return Structure(rdf[: R_NM.size], WAVE_1_NM, 1 / (1 - number_density_nm3 * direct))
+    inverse = 1 - number_density_nm3 * _to_waves(rdf - gamma - 1)
+    if inverse.min() <= LEAST_DENOMINATOR:
+        raise NoSolutionError(f"no solution at {number_density_nm3:g} beads per nm³ that is stable")
+    return Structure(rdf[: R_NM.size], WAVE_1_NM, 1 / inverse)
 
 
 def _rdf(gamma: NDArray, energy_kt: NDArray, bridge: float) -> NDArray[np.float64]:

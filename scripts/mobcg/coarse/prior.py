@@ -31,7 +31,7 @@ from mobcg.units import NM2_NS_PER_NM2_PS, reduced_time_ps, thermal_energy_kj_mo
 MAX_PROPOSALS = 500
 # Below this energy the wall is as drawn, above it the exponential core of `mobcg.pair`: beads get no further.
 CORE_KT = 12.0
-SHOULDER_CORE = (0.6, 0.9)  # f above
+SHOULDER_CORE = (0.75, 0.95)  # f above
 LEAST_SHOULDER_WIDTH = 0.03
 TAIL_WAVES = 16
 TAIL_FROM, TAIL_SWITCH = 1.1, 0.05
