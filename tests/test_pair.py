@@ -194,3 +194,33 @@ def test_lammps_reads_the_table_as_it_was_meant(tmp_path: Path, potential: np.nd
     well = r_nm > 0.5
     assert np.allclose(energy_kj_mol[well], spline(r_nm[well]), rtol=1e-3, atol=1e-4)
     assert np.allclose(force_kj_mol_nm[well], -spline(r_nm[well], 1), rtol=1e-3, atol=1e-2)
+
+
+PERTURBATION = {"amplitude_kj_mol": [1.0, -0.5], "centre_nm": [0.8, 1.1], "width_nm": [0.05, 0.1]}
+
+
+def test_a_perturbation_is_a_sum_of_gaussians_outside_the_core(potential: np.ndarray) -> None:
+    change = pair.perturb(potential, PERTURBATION) - potential
+    gaussians = sum(a * np.exp(-(((R_NM - c) / s) ** 2) / 2) for a, c, s in zip(*PERTURBATION.values(), strict=True))
+    attractive = (potential < 0) & (R_NM < CUTOFF_NM - TAPER_WIDTH_NM)
+    assert attractive.sum() > 50
+    np.testing.assert_allclose(change[attractive], gaussians[attractive], atol=1e-12)
+    _, energy, strength = pair.tabulate(potential + change)
+    assert (energy[-1], strength[-1]) == (pytest.approx(0, abs=1e-12), pytest.approx(0, abs=1e-10))
+
+
+def test_a_perturbation_leaves_the_wall_alone(potential: np.ndarray) -> None:
+    inside = {"amplitude_kj_mol": [1.2], "centre_nm": [0.45], "width_nm": [0.15]}
+    change = pair.perturb(potential, inside) - potential
+    wall = potential > 12 * KT
+    assert wall.any()
+    assert np.abs(change[wall]).max() < 0.1 * 1.2
+    assert change.max() > 0.5 * 1.2  # but not what is outside
+    assert np.all(np.diff((potential + change)[potential > 2 * KT]) < 0)
+
+
+def test_a_derived_potential_is_scaled_first_and_perturbed_then(potential: np.ndarray) -> None:
+    scaled = pair.derive(potential.tolist(), {"parent_id": "a", "scale_factor": 1.5})
+    np.testing.assert_array_equal(scaled, 1.5 * potential)
+    both = pair.derive(potential, {"scale_factor": 1.5, "perturbation": PERTURBATION})
+    np.testing.assert_array_equal(both, pair.perturb(scaled, PERTURBATION))

@@ -11,17 +11,19 @@ import pytest
 import yaml
 
 from mobcg.errors import InputError
+from mobcg.estimate import job_seconds
 from mobcg.molecule import draft
 from mobcg.plan import (
     Plan,
     canonical_json,
     expand_shard,
     load_plan,
+    prior_potentials,
     run_id,
     seed,
 )
 from mobcg.spec import derived_potential_id
-from mobcg.units import number_density_nm3
+from mobcg.units import number_density_nm3, thermal_energy_kj_mol
 
 REPOSITORY = Path(__file__).parents[1]
 STAGES = ("atomistic", "inversions", "shards", "prior_shards")
@@ -229,6 +231,124 @@ def test_a_weight_of_zero_is_never_drawn() -> None:
     sampling = {**SHARD["sampling"], "thermostat_weights": {"langevin": 1.0, "dpd": 0.0}}
     specs = expand_shard({**SHARD, "sampling": sampling})
     assert {spec["thermostat"] for spec in specs[1:]} == {"langevin"}
+
+
+def test_perturbed_draws_carry_their_perturbation_and_no_friction() -> None:
+    specs = draws(400, perturbed=True)
+    assert specs[17] == draws(1, 17, perturbed=True)[0]
+    assert {spec["thermostat"] for spec in specs} == {"nose_hoover"}
+    shape = SHARD["sampling"]["perturbation"]
+    limits = {"centre_nm": shape["centre_nm"], "width_nm": shape["width_nm"]}
+    largest_kj_mol = 0.5 * thermal_energy_kj_mol(298.15)
+    limits["amplitude_kj_mol"] = (-largest_kj_mol, largest_kj_mol)
+    for name, (low, high) in limits.items():
+        drawn = np.array([spec["potential"]["perturbation"][name] for spec in specs])
+        assert drawn.shape == (400, 3)
+        assert drawn.min() == pytest.approx(low, abs=0.02 * (high - low))
+        assert drawn.max() == pytest.approx(high, abs=0.02 * (high - low))
+    assert len({derived_potential_id(spec["potential"]) for spec in specs}) == 400
+    assert {spec["potential"]["scale_factor"] for spec in specs} == set(SHARD["sampling"]["scale_factors"])
+
+
+def test_only_perturbed_draws_know_of_perturbations() -> None:
+    assert all("perturbation" not in spec["potential"] for spec in draws(60))
+    perturbed = draws(1, perturbed=True)[0]["potential"]
+    assert derived_potential_id(perturbed) == run_id({"kind": "perturbed", **perturbed})
+
+
+# Shards
+
+
+def shards_of(plan: Plan, molecule: str) -> list[dict]:
+    own = {name for name, spec in plan.inversions.items() if spec["molecule_id"] == molecule}
+    return [shard for shard in plan.shards.values() if parents_of(shard) <= own]
+
+
+@pytest.mark.parametrize("scale", ["demo", "workstation", "paper"])
+def test_shards_are_filled_over_the_potentials_of_one_molecule(scale: str) -> None:
+    plan = plan_of(scale)
+    section = plan.scale.coarse
+    assert sum(len(shards_of(plan, molecule)) for molecule in plan.molecules) == len(plan.shards)
+    for molecule in plan.molecules:
+        sizes = [sum(part["count"] for part in shard["parts"]) for shard in shards_of(plan, molecule)]
+        assert set(sizes[:-1]) <= {section.records_per_shard}
+        potentials = 1 + plan.scale.synthetic.draws.get(molecule, 0)
+        each = section.records_per_potential + section.perturbed_records_per_potential
+        assert sum(sizes) == potentials * each
+    # Every draw of every potential once: pristine first, then the synthetic ones, then all that is perturbed.
+    parts = [part for shard in shards_of(plan, "ethylbenzene") for part in shard["parts"]]
+    kinds = [part.get("perturbed", False) for part in parts]
+    assert kinds == sorted(kinds)
+    pristine = plan.evaluations["ethylbenzene.ibi"]["parent_potential_id"]
+    assert parts[0]["parent_id"] == pristine
+    for kind, count in ((False, section.records_per_potential), (True, section.perturbed_records_per_potential)):
+        drawn = [
+            draw
+            for part in parts
+            if part["parent_id"] == pristine and part.get("perturbed", False) == kind
+            for draw in range(part["first"], part["first"] + part["count"])
+        ]
+        assert drawn == list(range(count))
+
+
+def test_the_paper_scale_is_few_jobs() -> None:
+    assert sum(map(len, job_seconds(plan_of("paper")).values())) < 2500
+
+
+def test_a_shard_reads_each_of_its_potentials_once(tmp_path: Path) -> None:
+    plan = plan_of("paper")
+    first = next(iter(plan.shards))
+    parents = list(dict.fromkeys(part["parent_id"] for part in plan.shards[first]["parts"]))
+    assert len(parents) > 1
+    assert plan.shard_potentials(first) == [f"results/inversion/{parent}.parquet" for parent in parents]
+
+
+# The prior
+
+
+def test_more_liquids_of_the_prior_leave_the_first_as_they_are(tmp_path: Path) -> None:
+    scale = yaml.safe_load(Path("config/scale/demo.yaml").read_text())
+    changes = {"liquids": 100, "liquids_per_shard": 33, "friction_share": 0.5}
+    (tmp_path / "more.yaml").write_text(yaml.safe_dump(scale | {"name": "more", "prior": scale["prior"] | changes}))
+    few, more = (
+        [spec for shard in plan.prior_shards.values() for spec in expand_shard(shard)]
+        for plan in (plan_of("demo"), plan_of(str(tmp_path / "more.yaml")))
+    )
+    assert {run_id(spec) for spec in few} < {run_id(spec) for spec in more}
+    # One run without friction each; where there is one with, there is one of each kind.
+    kinds: dict[str, list[str]] = {}
+    for spec in more:
+        kinds.setdefault(spec["potential"]["parent_id"], []).append(spec["thermostat"])
+    assert len(kinds) == 100
+    assert Counter(map(tuple, kinds.values())).keys() == {("nose_hoover",), ("nose_hoover", "langevin", "dpd")}
+    assert np.mean([len(found) > 1 for found in kinds.values()]) == pytest.approx(0.5, abs=0.15)
+
+
+def test_liquids_of_the_prior_know_no_molecule(molecules_dir: Path) -> None:
+    before = plan_of("demo", molecules_dir=str(molecules_dir))
+    (molecules_dir / "n-heptane.yaml").write_text(draft("CCCCCCC", "n-heptane", 679.5))
+    assert plan_of("demo", molecules_dir=str(molecules_dir)).prior_shards == before.prior_shards
+    specs = [spec for shard in before.prior_shards.values() for spec in prior_potentials(shard).values()]
+    assert [spec["draw"] for spec in specs] == list(range(before.scale.prior.liquids))
+    assert {spec["kind"] for spec in specs} == {"prior"}
+
+
+def test_golden_ids_of_the_prior() -> None:
+    shard = next(iter(plan_of("workstation").prior_shards.values()))
+    name, spec = next(iter(prior_potentials(shard).items()))
+    assert name == run_id(spec) == "6ab24befd2178b0e"
+    assert run_id(expand_shard(shard)[0]) == "d3535e3b20b5cf06"
+
+
+def test_a_prior_whose_boxes_are_too_small_is_refused(tmp_path: Path) -> None:
+    scale = yaml.safe_load(Path("config/scale/demo.yaml").read_text())
+    (tmp_path / "small.yaml").write_text(
+        yaml.safe_dump(scale | {"name": "small", "prior": {"liquids": 1, "n_beads": 200}})
+    )
+    with pytest.raises(
+        InputError, match=r"prior\.n_beads: found '200 beads, at the highest density a box of 2\.92 nm'"
+    ):
+        plan_of(str(tmp_path / "small.yaml"))
 
 
 # The plan of the shipped scales

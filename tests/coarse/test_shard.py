@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mobcg import pair, plan
-from mobcg.coarse.shard import main, run_shard
+from mobcg.coarse.shard import main, run_shard, run_specs
 from mobcg.errors import InputError
 from mobcg.records import read_record, read_rows, write_record
 from mobcg.spec import derived_potential_id
@@ -150,6 +150,33 @@ def test_a_failed_potential_fails_every_record_without_a_run(tmp_path, monkeypat
     assert len(rows) == SHARD["parts"][0]["count"]
     assert {row["status"] for row in rows} == {"failed"}
     assert {row["reason"] for row in rows} == {"its potential failed: did not converge"}
+
+
+def test_a_failed_potential_fails_its_own_rows_only(tmp_path):
+    other = "f" * 16
+    parts = [{"parent_id": name, "first": 0, "count": 1} for name in (PARENT, other)]
+    failed = {"potential_id": other, "status": "failed", "reason": "did not converge", "potential_kj_mol": None}
+    rows = run_shard(SHARD | {"parts": parts}, [potential_row(), potential_row() | failed], tmp_path)
+    assert {row["potential_id"]: row["status"] for row in rows} == {PARENT: "ok", other: "failed"}
+
+
+def test_a_perturbed_draw_runs_the_perturbed_potential(tmp_path):
+    """A bump of kT/2 at the first peak lowers it; the same bump as a well raises it."""
+    peaks = []
+    for amplitude in (1.2, -1.2):
+        potential = {"parent_id": PARENT, "scale_factor": 1.0}
+        bump = {"amplitude_kj_mol": [amplitude], "centre_nm": [0.56], "width_nm": [0.06]}
+        spec = plan.expand_shard(SHARD)[0] | {"potential": {**potential, "perturbation": bump}}
+        (row,) = run_specs([spec], {PARENT: potential_row()}, tmp_path / str(amplitude))
+        assert (row["status"], row["potential_id"]) == ("ok", derived_potential_id(spec["potential"]))
+        peaks.append(max(row["rdf"]))
+    assert peaks[0] + 0.3 < peaks[1]
+
+
+def test_a_run_that_is_at_fault_fails_with_the_reason(tmp_path):
+    spec = plan.expand_shard(SHARD)[0]
+    (row,) = run_specs([spec], {PARENT: potential_row()}, tmp_path, lambda spec, row: f"odd: {row['status']}")
+    assert (row["status"], row["reason"], row["rdf"]) == ("failed", "odd: ok", None)
 
 
 def test_another_potential_is_refused(tmp_path):

@@ -49,6 +49,27 @@ def test_about_a_seventh_validates():
     assert len(found) / 4000 == pytest.approx(VALIDATION_FRACTION, abs=0.02)
 
 
+def test_liquids_without_a_molecule_train_and_validate_in_every_fold():
+    """Each of 200 liquids of the prior with two rows, on one side; the hash chooses it, so the same in all folds."""
+    names = [f"p{number}" for number in range(200)]
+    table = [potential(name, "prior") for name in names] + [potential("a", parent="run")]
+    root_of, liquid_of = roots(table), liquids(table, {"run": "ff"})
+    potentials = [*names, *names, "a"]
+    runs = [str(number) for number in range(401)]
+    coarse = {"run_id": runs, "potential_id": potentials, "molecule_id": [None] * 400 + ["benzene"]}
+    rows = split_rows(coarse, root_of, liquid_of, ["benzene"])
+    assert {row["fold"] for row in rows} == {"benzene", ALL}
+    sides = {(row["fold"], row["run_id"]): row["split"] for row in rows}
+    for fold in ("benzene", ALL):
+        assert all(sides[fold, runs[number]] == sides[fold, runs[number + 200]] for number in range(200))
+        held_out = [sides[fold, run] == "validation" for run in runs[:200]]
+        assert sum(held_out) / 200 == pytest.approx(VALIDATION_FRACTION, abs=0.07)
+        assert {sides[fold, run] for run in runs[:400]} == {"train", "validation"}
+    assert sides["benzene", "400"] == "test"
+    own = [row for row in rows if row["run_id"] == "3"]
+    assert {(row["parent_molecule_id"], row["parent_potential_id"]) for row in own} == {(None, "p3")}
+
+
 @given(st.lists(st.tuples(NAMES, NAMES), min_size=1, max_size=40, unique_by=lambda pair: pair[0]))
 def test_every_row_once_in_every_fold_and_no_liquid_on_two_sides(pairs):
     """Rows of random potentials: the first letter is the molecule, two are the liquid, three the parent potential."""

@@ -9,7 +9,7 @@ import pytest
 from mobcg.database import tables
 from mobcg.database.tables import derived_potential_row, merge, write_table
 from mobcg.errors import InputError
-from mobcg.pair import R_NM, force
+from mobcg.pair import R_NM, derive, force
 from mobcg.plan import run_id
 from mobcg.records import read_record, to_arrow, write_rows
 
@@ -66,6 +66,23 @@ def test_scaled_row_is_the_parent_times_the_factor(inputs):
     np.testing.assert_allclose(row["potential_kj_mol"], 1.3 * np.array(parent["potential_kj_mol"]))
     np.testing.assert_allclose(row["force_kj_mol_nm"], force(row["potential_kj_mol"]), rtol=1e-9, atol=1e-9)
     assert row["parent_id"] == parent["potential_id"]
+
+
+def test_perturbed_row_is_what_the_run_had(inputs):
+    parent = read_record(inputs.records["potentials"][0])
+    perturbation = {"amplitude_kj_mol": [1.0], "centre_nm": [0.8], "width_nm": [0.1]}
+    potential = {"parent_id": parent["potential_id"], "scale_factor": 1.3, "perturbation": perturbation}
+    row = derived_potential_row(parent, potential)
+    assert row["potential_id"] == run_id({"kind": "perturbed", **potential})
+    assert (row["origin"], row["parent_id"], row["scale_factor"]) == ("perturbed", parent["potential_id"], 1.3)
+    np.testing.assert_allclose(row["potential_kj_mol"], derive(parent["potential_kj_mol"], potential))
+    np.testing.assert_allclose(row["force_kj_mol_nm"], force(row["potential_kj_mol"]))
+
+
+def test_what_derives_from_a_failed_potential_failed_too(inputs):
+    parent = read_record(inputs.records["potentials"][0]) | {"status": "failed", "potential_kj_mol": None}
+    row = derived_potential_row(parent, {"parent_id": parent["potential_id"], "scale_factor": 1.3})
+    assert (row["status"], row["potential_kj_mol"], row["force_kj_mol_nm"]) == ("failed", None, None)
 
 
 # What Arrow held at most: unlike the memory of the process it does not hang on what the allocator keeps for later.
