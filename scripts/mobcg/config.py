@@ -165,7 +165,7 @@ class Coarse(Section):
 
 
 class PriorRanges(Section):
-    """Ranges in which the pair potentials of the prior are drawn, uniformly; energies in kT.
+    """Ranges in which the pair potentials of the prior are drawn; energies in kT.
 
     `contact` is the distance at which the wall is kT, over the mean distance ρ^(-1/3); other lengths without a unit are
     over the contact distance. See `mobcg.coarse.prior`.

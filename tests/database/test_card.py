@@ -36,6 +36,26 @@ def test_metastable_neopentane_is_said_only_where_it_is(release, editable):
     assert "metastable" not in card(editable.path)
 
 
+def test_origins_of_the_coarse_runs_are_counted(release):
+    potentials = pq.read_table(release / "data/potentials.parquet").to_pylist()
+    origin = {row["potential_id"]: row["origin"] for row in potentials}
+    runs = [row for row in pq.read_table(release / "data/coarse.parquet").to_pylist() if row["status"] == "ok"]
+    text = card(release)
+    for name in ("ibi", "scaled", "perturbed", "prior"):
+        own = [row for row in runs if origin[row["potential_id"]] == name]
+        counts = [sum(row["thermostat"] == kind for row in own) for kind in ("nose_hoover", "langevin", "dpd")]
+        expected = [name, len({row["potential_id"] for row in own}), *counts]
+        assert "| " + " | ".join(map(str, expected)) + " | " in text
+
+
+def test_the_prior_is_described_with_its_own_limits_where_there_is_one(release, editable):
+    assert "| ranges | number_density_nm3 | 3 to 8 |" in card(release)
+    editable.write("potentials", [row for row in editable.rows("potentials") if row["origin"] != "prior"])
+    potentials = {row["potential_id"] for row in editable.rows("potentials")}
+    editable.write("coarse", [row for row in editable.rows("coarse") if row["potential_id"] in potentials])
+    assert "The prior" not in card(editable.path)
+
+
 def test_no_placeholder_is_left(release):
     assert not re.findall(r"\$\w+", card(release))
 

@@ -38,6 +38,7 @@ from mobcg.database.splits import VALIDATION_FRACTION
 from mobcg.errors import InputError
 from mobcg.pair import CUTOFF_NM, R_NM
 from mobcg.schema import TABLES, Column, Table
+from mobcg.units import NM2_NS_PER_NM2_PS, reduced_time_ps
 
 SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 NEOPENTANE = "- Neopentane boils below this temperature; its liquid here is metastable, a model liquid.\n"
@@ -45,6 +46,19 @@ SCORES_NOTE = """\
 Each model is run in the box of the atomistic liquid and compared with it: α = D / D_AA (1 is right), structure error
 ∫|g − g_AA| dr / ∫ g_AA dr (0 is right), and score = sqrt((error/0.1)² + (ln α / ln 2)²), smaller is better. Median over
 the liquids of the mean over replicas; `data/evaluation.parquet` has every run with its standard errors."""
+
+THERMOSTATS = ("nose_hoover", "langevin", "dpd")
+PRIOR = """\
+### The prior
+
+Liquids whose pair potential and density are drawn at random; no molecule, atomistic run or inversion stands behind
+them, and their `molecule_id` is null. U/kT is the sum of a wall (an inverse power, an exponential, or a core inside a
+soft shoulder), a well that is steep inside and wide outside, some Gaussians of either sign, and a Gaussian process
+beyond the wall; it is cut off as all potentials here are. An integral equation (hypernetted chain with Verlet's
+bridge function) foresees the structure of each draw, and those outside the screen below are drawn again before
+anything is run. A run that freezes or comes apart all the same is a failed row. Draws are uniform, of the exponent
+and of widths and lengths of correlation in their logarithm; energies in kT, lengths without a unit over the contact
+distance, which is `contact` times the mean distance ρ^(−1/3)."""
 
 
 def card(directory: Path) -> str:
@@ -76,6 +90,8 @@ def _card(directory: Path, footer: dict[str, str]) -> str:
         commit=footer["commit"],
         contents=_contents(directory),
         liquids=_liquids(directory),
+        origins=_origins(directory),
+        prior=_prior(directory),
         scores=_scores(directory),
         programs=_programs(directory),
         bins=R_NM.size,
@@ -199,6 +215,45 @@ def _mean(rows: Sequence[dict[str, Any]], column: str, form: str) -> str:
         return "–"
     error = np.linalg.norm([row[f"{column}_se"] for row in rows]) / len(rows)
     return f"{np.mean([row[column] for row in rows]):{form}} ± {error:{form}}"
+
+
+def _origins(directory: Path) -> str:
+    columns = ("potential_id", "thermostat", "diffusion_nm2_ns", "mass_g_mol", "temperature_k", "number_density_nm3")
+    coarse = _read(directory, "coarse", *columns, "status").filter(pc.field("status") == "ok").to_pylist()
+    of_potential = _read(directory, "potentials", "potential_id", "origin").to_pylist()
+    origin = {row["potential_id"]: row["origin"] for row in of_potential}
+    rows = []
+    for name in dict.fromkeys(row["origin"] for row in sorted(of_potential, key=lambda row: row["origin"])):
+        own = [row for row in coarse if origin[row["potential_id"]] == name]
+        kinds = Counter(row["thermostat"] for row in own)
+        reduced = [_reduced_diffusion(row) for row in own if row["thermostat"] == "nose_hoover"]
+        span = f"{min(reduced):.3f} to {max(reduced):.3f}" if reduced else "–"
+        potentials = len({row["potential_id"] for row in own})
+        rows.append((name, *map(str, (potentials, *(kinds[kind] for kind in THERMOSTATS))), span))
+    return _markdown_table(("origin", "potentials", "runs without friction", "with Langevin", "with DPD", "D*"), rows)
+
+
+def _reduced_diffusion(row: dict[str, Any]) -> float:
+    density = row["number_density_nm3"]
+    tau_ps = reduced_time_ps(row["mass_g_mol"], row["temperature_k"], density)
+    return row["diffusion_nm2_ns"] / NM2_NS_PER_NM2_PS * tau_ps * density ** (2 / 3)
+
+
+def _prior(directory: Path) -> str:
+    """Return the section on the prior, its limits as the specs of its potentials have them; empty without a prior."""
+    specs = _read(directory, "potentials", "origin", "spec").filter(pc.field("origin") == "prior")["spec"].to_pylist()
+    if not specs:
+        return ""
+    limits: dict[tuple[str, str], list[str]] = {}
+    for spec in map(json.loads, specs):
+        for part in ("ranges", "screen"):
+            for name, value in spec[part].items():
+                found = limits.setdefault((part, name), [])
+                text = " to ".join(f"{end:g}" for end in np.atleast_1d(value))
+                if text not in found:
+                    found.append(text)
+    table = _markdown_table(("", "limit", "value"), [(*key, "; ".join(values)) for key, values in limits.items()])
+    return f"{PRIOR}\n\n{table}\n\n"
 
 
 def _scores(directory: Path) -> str:
