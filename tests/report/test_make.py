@@ -14,8 +14,9 @@ from mobcg.report.liquids import liquids_of
 from mobcg.report.make import FIGURES, exhibits, main, make_report
 from mobcg.report.release import evaluation_table
 from mobcg.report.scores import score_liquids, summarise
+from mobcg.spec import canonical_json, run_id
 
-from .conftest import failed, read_back, write_release
+from .conftest import coarse, failed, read_back, write_release
 
 OUTPUTS = {"report.html", "scoreboard.md", "scoreboard.csv", *(f"figures/{name}.png" for name in FIGURES)}
 VOID = {"meta", "img", "link", "br"}
@@ -49,6 +50,21 @@ def made(tmp_path, tables, **options):
     make_report(release, out, options.get("title"), options.get("rough", False))
     assert {path.relative_to(out).as_posix() for path in out.rglob("*") if path.is_file()} == OUTPUTS
     return out, Page((out / "report.html").read_text(encoding="utf-8"))
+
+
+def test_liquids_without_a_molecule_are_reported_like_others(tmp_path, tables):
+    drawn = {"origin": "prior", "molecule_id": None, "mass_g_mol": None, "parent_id": None, "parent_run_ids": None}
+    histories = {name: None for name in tables["potentials"][0] if name.startswith(("history_", "rdf_deviation"))}
+    number = len(tables["coarse"])
+    spec = canonical_json({"kind": "prior"})
+    prior = tables["potentials"][0] | drawn | histories | {"potential_id": run_id({"kind": "prior"}), "spec": spec}
+    tables["potentials"].append(prior)
+    tables["coarse"] += coarse([prior])
+    tables["coarse"].append(failed(coarse([prior], per_potential=15)[-1], "froze: D* is 0.0012"))
+    _, page = made(tmp_path, tables)
+    text = " ".join(page.text)
+    assert f"{number + 14} records, D from" in text
+    assert "froze: D* is 0.0012" in text
 
 
 def test_a_whole_release_makes_every_output_twice_the_same(tmp_path, release_dir):

@@ -10,8 +10,8 @@ A proposal is U/kT = wall + well + bumps + tail, in lengths of the contact dista
   20 (2007)), switched on outside the wall
 
 cut off as every potential is (`mobcg.pair`): an exponential core, a taper. Draws are uniform in the `ranges` of the
-spec; the exponent, widths and the length of the tail are uniform in their logarithm. Proposals that an integral equation does not take for a
-homogeneous liquid are rejected before anything is run, and the next one is tried.
+spec; the exponent, widths and the length of the tail are uniform in their logarithm. Proposals that an integral
+equation does not take for a homogeneous liquid are rejected before anything is run, and the next one is tried.
 """
 
 from __future__ import annotations

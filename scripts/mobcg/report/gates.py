@@ -183,7 +183,8 @@ def _inversions(release: Release, pristine: dict[str, list[Row]]) -> list[Gate]:
 
 def _coarse(release: Release, pristine: dict[str, list[Row]]) -> list[Gate]:
     rows = release.ok("coarse")
-    found = [Gate("coarse", f"{LEAST_COARSE} records", f"{len(rows)}", len(rows) >= LEAST_COARSE)]
+    descended = sum(row["molecule_id"] is not None for row in rows)
+    found = [Gate("coarse", f"{LEAST_COARSE} records of molecules", f"{descended}", descended >= LEAST_COARSE)]
     if not rows:
         return found
     relative = np.array([row["diffusion_nm2_ns_se"] / row["diffusion_nm2_ns"] for row in rows])
@@ -193,7 +194,7 @@ def _coarse(release: Release, pristine: dict[str, list[Row]]) -> list[Gate]:
         count = sum(row["thermostat"] == thermostat for row in rows)
         found.append(Gate("coarse", f"records with {thermostat}", f"{count}", count > 0))
     origin = {row["potential_id"]: row["origin"] for row in release.rows.get("potentials", [])}
-    for kind in ("ibi", "scaled", "perturbed"):
+    for kind in ("ibi", "scaled", "perturbed", "prior"):
         count = sum(origin.get(row["potential_id"]) == kind for row in rows)
         found.append(Gate("coarse", f"records of {kind} potentials", f"{count}", count > 0))
     if pristine:
