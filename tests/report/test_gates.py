@@ -76,6 +76,7 @@ def test_coarse_records_of_each_kind_are_counted(tmp_path, tables) -> None:
     assert not found(tmp_path / "few", tables, "coarse", "3000 records").holds
     assert found(tmp_path / "few", tables, "coarse", "langevin").holds
     assert not found(tmp_path / "few", tables, "coarse", "perturbed").holds
+    assert not found(tmp_path / "few", tables, "coarse", "prior").holds
     assert found(tmp_path / "few", tables, "coarse", "median relative SE").holds
     tables["coarse"] = [row for row in tables["coarse"] if row["thermostat"] != "langevin"]
     for row in tables["coarse"]:
@@ -101,7 +102,7 @@ def test_a_large_release_is_refused(tmp_path, tables) -> None:
 def test_the_command_prints_the_gates_and_fails_with_them(release_dir, capsys) -> None:
     assert main(["--release", str(release_dir)]) == 1
     printed = capsys.readouterr().out
-    assert "| coarse | 3000 records |" in printed
+    assert "| coarse | 3000 records of molecules |" in printed
     assert markdown([Gate("a", "b", "c", True)]).splitlines()[-1] == "| a | b | c | yes |"
     assert main(["--release", str(release_dir / "nowhere")]) == 2
 

@@ -63,7 +63,7 @@ def load(name: str = "training", release: str | Path | None = None, fold: str = 
         - `number_density_nm3` (n,): beads per nm³
         - `thermostat` (n,), `friction_1_ps` (n,): nose_hoover, langevin or dpd; its friction in 1/ps, 0 without
         - `split` (n,): train, validation or test, as the fold has it
-        - `run_id`, `molecule_id`, `potential_id` (n,)
+        - `run_id`, `molecule_id`, `potential_id` (n,); the molecule of liquids drawn from the prior is None
 
     Raises
     ------
