@@ -196,7 +196,7 @@ def test_lammps_reads_the_table_as_it_was_meant(tmp_path: Path, potential: np.nd
     assert np.allclose(force_kj_mol_nm[well], -spline(r_nm[well], 1), rtol=1e-3, atol=1e-2)
 
 
-PERTURBATION = {"amplitude_kj_mol": [1.0, -0.5], "centre_nm": [0.8, 1.1], "width_nm": [0.05, 0.1]}
+PERTURBATION = {"amplitude_kj_mol": [1.0, -0.5], "centre_nm": [0.8, 1.35], "width_nm": [0.05, 0.1]}
 
 
 def test_a_perturbation_is_a_sum_of_gaussians_outside_the_core(potential: np.ndarray) -> None:

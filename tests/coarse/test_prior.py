@@ -104,6 +104,19 @@ def test_proposals_have_walls_of_all_kinds_wells_and_tails():
         assert first < low < high < last
 
 
+def test_the_tail_is_a_gaussian_process_of_its_own_strength():
+    """Without well and bumps nothing else is left beyond the wall."""
+    bare = {"bumps": [0, 0], "well_depth_kt": [0.0, 0.0], "shoulder_kt": [0.5, 0.5], "wall_exponent": [20.0, 24.0]}
+    strengths = (0.1, 0.3)
+    found = []
+    for strength in strengths:
+        ranges = {**PRIOR["ranges"], **bare, "tail_kt": [strength, strength]}
+        tails = [propose(spec(draw, ranges=ranges), 0)[1][100:140] / KT for draw in range(200)]
+        found.append(np.std(tails))
+        assert abs(np.mean(tails)) < 0.25 * strength
+    assert found == pytest.approx(strengths, rel=0.15)
+
+
 def test_the_first_random_number_is_the_density_and_others_leave_it():
     few = {**PRIOR["ranges"], "bumps": [0, 0], "well_depth_kt": [0.0, 0.1]}
     assert propose(spec(3), 5)[0] != propose(spec(3), 6)[0]
