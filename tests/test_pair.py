@@ -205,6 +205,7 @@ def test_a_perturbation_is_a_sum_of_gaussians_outside_the_core(potential: np.nda
     attractive = (potential < 0) & (R_NM < CUTOFF_NM - TAPER_WIDTH_NM)
     assert attractive.sum() > 50
     np.testing.assert_allclose(change[attractive], gaussians[attractive], atol=1e-12)
+    assert abs(change[-1]) < 0.02 * abs(gaussians[-1])
     _, energy, strength = pair.tabulate(potential + change)
     assert (energy[-1], strength[-1]) == (pytest.approx(0, abs=1e-12), pytest.approx(0, abs=1e-10))
 

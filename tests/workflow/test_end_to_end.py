@@ -77,12 +77,13 @@ def test_the_release_passes_its_own_validation(release: Path) -> None:
 
 
 def test_every_planned_run_is_a_record_that_did_not_fail(release: Path) -> None:
-    for table, count in (("atomistic", 3), ("coarse", 15), ("evaluation", 2 * 6 * 2)):
+    # Of three inverted potentials five runs and a perturbed one each; four liquids of the prior, three with friction.
+    for table, count in (("atomistic", 3), ("coarse", 3 * 6 + 4 + 2 * 3), ("evaluation", 2 * 6 * 2)):
         found = rows(release, table)
         assert len(found) == count, table
         assert [row["reason"] for row in found if row["status"] == "failed"] == [], table
     origins = [row["origin"] for row in rows(release, "potentials")]
-    assert origins.count("ibi") == 3
+    assert [origins.count(origin) for origin in ("ibi", "perturbed", "prior")] == [3, 3, 4]
 
 
 def test_atomistic_liquids_are_liquids(release: Path) -> None:
