@@ -25,6 +25,7 @@ LABELS = {
     "observe_atomistic": "atomistic g(r) and D",
     "invert": "inversions",
     "simulate_shard": "shards of coarse runs",
+    "simulate_prior_shard": "shards of the prior",
     "train": "trainings",
     "evaluate": "evaluations",
 }

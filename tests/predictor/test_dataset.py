@@ -20,6 +20,16 @@ def test_reads_finished_nose_hoover_rows_only(liquids, tmp_path):
     assert set(found.parent_molecule_id[split != "test"]) == {"mesitylene", "neopentane"}
 
 
+def test_liquids_without_a_molecule_are_learned_from(liquids, tmp_path):
+    """Those of mesitylene as if they had been drawn from the prior."""
+    drawn = liquids.parent_molecule_id == "mesitylene"
+    names = np.where(drawn, None, liquids.parent_molecule_id)
+    of_prior = dataclasses.replace(liquids, parent_molecule_id=names)
+    found, split = read_liquids(write_tables(tmp_path, of_prior, "benzene"), "benzene")
+    assert found.parent_molecule_id[drawn].tolist() == [""] * 6
+    assert set(split[drawn]) == {"train"}
+
+
 def test_a_held_out_molecule_in_train_is_refused(liquids, tmp_path):
     row = liquids.run_id[liquids.parent_molecule_id == "benzene"][0]
     with pytest.raises(InputError, match="benzene outside test"):
