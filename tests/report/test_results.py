@@ -45,7 +45,7 @@ def test_what_is_worse_is_said(page, tables, tmp_path) -> None:
 
 
 def test_gates_close_the_page(page) -> None:
-    assert "| coarse | 3000 records |" in section(page, "What was asked of this release")
+    assert "| coarse | 3000 records of molecules |" in section(page, "What was asked of this release")
 
 
 def test_no_release_is_a_message(tmp_path, capsys) -> None:
