@@ -15,7 +15,7 @@ import pyarrow as pa
 # release may misread the new one. Minor: a table, column or allowed value added, a null allowed; old code still reads
 # all that it knew. Patch: wording only. A release of another major version is not read, one of an older minor version
 # is: it may lack the columns that came later.
-SCHEMA_VERSION = "1.0.0"
+SCHEMA_VERSION = "1.1.0"
 DATA_LICENSE = "CC-BY-4.0"
 
 TEXT = pa.string()
@@ -95,6 +95,9 @@ MOLECULE_ID = _key("molecule_id", "molecule, as in molecules.parquet", "molecule
 STATUS = (
     Column("status", TEXT, "", "ok, or failed with the reason beside it", required=True, allowed=("ok", "failed")),
     Column("reason", TEXT, "", "why the run failed, or what to know of it; null where there is nothing to say"),
+)
+RETRIES = Column(
+    "retries", WHOLE, "", "attempts before the last, each given up as unstable and repeated in smaller steps", minimum=0
 )
 PROVENANCE = (
     Column("spec", TEXT, "", "what was asked for, as canonical JSON; its SHA-256 begins with the id", required=True),
@@ -292,6 +295,7 @@ ATOMISTIC = Table(
             above=0,
         ),
         _number("time_step_fs", "fs", "time step that the run ended with", "Δt", above=0, maximum=100),
+        RETRIES,
         _number("production_ps", "ps", "length of the NVT production", "t_prod", above=0, expected=True),
         *DIFFUSION,
         *STRUCTURE,
@@ -341,6 +345,7 @@ POTENTIALS = Table(
         Column("pressure_bar", REAL, "bar", "pressure of the last iterations", "p"),
         _number("pressure_bar_se", "bar", "its standard error", "SE(p)", minimum=0),
         Column("n_iterations", WHOLE, "", "iterations done", minimum=0),
+        RETRIES,
         _number("rdf_deviation", "", "sum over bins of |g - g_target|, mean of the last iterations", minimum=0),
         _number("rdf_deviation_noise", "", "what that sum is expected to be from sampling noise alone", minimum=0),
         Column("history_rdf_deviation", CURVE, "", "sum over bins of |g - g_target| of each iteration (not the grid)"),
@@ -373,6 +378,7 @@ COARSE = Table(
         Column("n_beads", WHOLE, "", "beads in the box", "N", required=True, minimum=2),
         _number("box_length_nm", "nm", "edge of the cubic box", "L", above=0, maximum=1000, expected=True),
         _number("time_step_fs", "fs", "time step that the run ended with", "Δt", above=0, maximum=100),
+        RETRIES,
         _number("production_ps", "ps", "length of the production run", "t_prod", above=0, expected=True),
         *DIFFUSION,
         *PRESSURE,
@@ -449,6 +455,7 @@ EVALUATION = Table(
         _number("density_1atm_kg_m3_se", "kg/m**3", "its standard error, from time blocks", "SE(ρ)", minimum=0),
         _number("score", "", "sqrt((e/0.1)² + (ln α/ln 2)²), smaller is better", "S", minimum=0, expected=True),
         _number("score_se", "", "its standard error, from those of e and α", "SE(S)", minimum=0),
+        RETRIES,
         _curve("potential_kj_mol", "kJ/mol", "the pair potential that was run", "U(r)"),
         *STRUCTURE,
         *DISPLACEMENT,
