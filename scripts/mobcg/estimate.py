@@ -19,11 +19,11 @@ from mobcg.errors import InputError
 from mobcg.jobs import Job, workflow_jobs
 from mobcg.plan import Plan, Spec
 
-# Measured on a workstation (GROMACS 2022.5 with SSE4.1, LAMMPS of September 2021) with the scale demo, both its cores at
-# work. Seconds: start of a step (imports, files), of VOTCA's own scripts in each iteration, of the analysis of a coarse
-# run, of one record in the tables.
+# Measured on a workstation (GROMACS 2022.5 with SSE4.1, LAMMPS of September 2021) with the scale demo, both its cores
+# at work. Seconds: start of a step (imports, files), of VOTCA's own scripts in each iteration, of the analysis of a
+# coarse run, of one record in the tables.
 STEP_START_S = 2.0
-VOTCA_ITERATION_S = 3.2
+VOTCA_ITERATION_S = 3.0
 COARSE_ANALYSIS_S = 0.5
 RECORD_S = 0.02
 # Steps of half the length and minimisation; blocks until the density has settled.
@@ -32,7 +32,7 @@ NPT_BLOCKS = 3.2
 # An iteration runs at 5 fs in place of 7 and starts with a tenth of its length; most inversions use all iterations.
 ITERATION_FACTOR = 1.5
 # Cost of a step over that of Nosé-Hoover dynamics; friction also shortens the step.
-THERMOSTAT_FACTOR = {"nose_hoover": 1.0, "langevin": 1.2, "dpd": 4.0}
+THERMOSTAT_FACTOR = {"nose_hoover": 1.0, "langevin": 1.2, "dpd": 2.5}
 # One batch of the published networks, forward and back; one element of the Gaussian process' n³, for all trials.
 BATCH_S, BATCH_ROWS, NETWORKS = 8e-3, 32, 2
 GAUSSIAN_PROCESS_S = 4e-9
@@ -71,7 +71,7 @@ class Rates:
     """
 
     atomistic_ns_day: float = 200.0
-    coarse_ns_day: float = 1900.0
+    coarse_ns_day: float = 1450.0
     factors: Mapping[str, float] = field(default_factory=dict)
     measured: Mapping[str, int] = field(default_factory=dict)
 
