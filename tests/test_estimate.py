@@ -145,10 +145,10 @@ def test_the_whole_adds_up() -> None:
     assert found["jobs"] == sum(row["jobs"] for row in found["rules"])
     least = max(found["core_hours"] / 2, max(row["longest_job_hours"] for row in found["rules"]))
     assert least <= found["wall_s"] / 3600 < found["core_hours"]
-    assert found["kept_bytes"] < found["peak_bytes"]
+    assert found["kept_bytes"] <= found["peak_bytes"]
     # More at a time is never slower, and needs more disk for what is at work.
     many = estimate(plan_of("paper"), Rates(), slots=400, on_cluster=True)
     few = estimate(plan_of("paper"), Rates(), slots=40, on_cluster=True)
     assert many["wall_s"] < few["wall_s"]
-    assert many["peak_bytes"] > few["peak_bytes"]
+    assert many["peak_bytes"] > few["peak_bytes"] > few["kept_bytes"]
     assert many["core_hours"] == few["core_hours"]

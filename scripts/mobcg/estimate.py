@@ -18,6 +18,7 @@ from typing import Any
 from mobcg.errors import InputError
 from mobcg.jobs import Job, workflow_jobs
 from mobcg.plan import Plan, Spec
+from mobcg.units import number_density_nm3
 
 # Measured on a workstation (GROMACS 2022.5 with SSE4.1, LAMMPS of September 2021) with the scale demo, both its cores
 # at work. Seconds: start of a step (imports, files), of VOTCA's own scripts in each iteration, of the analysis of a
@@ -29,6 +30,7 @@ RECORD_S = 0.02
 # Steps of half the length and minimisation; blocks until the density has settled.
 SQUEEZE_FACTOR = 2
 NPT_BLOCKS = 3.2
+REFERENCE_DENSITY_NM3 = 5.0
 # An iteration runs at 5 fs in place of 7 and starts with a tenth of its length; most inversions use all iterations.
 ITERATION_FACTOR = 1.5
 # Cost of a step over that of Nosé-Hoover dynamics; friction also shortens the step.
@@ -63,14 +65,14 @@ class Rates:
     atomistic_ns_day
         Nanoseconds a day of one core with 1000 atoms at 2 fs (GROMACS, PME).
     coarse_ns_day
-        Nanoseconds a day of one core with 1000 beads of 100 g/mol at 7 fs (LAMMPS, tabulated, no friction).
+        Nanoseconds a day of one core with 1000 beads of 100 g/mol, 5 in a nm³, at 7 fs (LAMMPS, table, no friction).
     factors
         Rule → measured over expected time of its jobs; 1 where it is not in there.
     measured
         Rule → number of jobs behind that factor.
     """
 
-    atomistic_ns_day: float = 200.0
+    atomistic_ns_day: float = 185.0
     coarse_ns_day: float = 1450.0
     factors: Mapping[str, float] = field(default_factory=dict)
     measured: Mapping[str, int] = field(default_factory=dict)
@@ -135,15 +137,23 @@ def _observe_atomistic(plan: Plan, run: str, rates: Rates) -> Cost:
 def _invert(plan: Plan, name: str, rates: Rates) -> Cost:
     spec = plan.inversions[name]
     n_beads, length_ps = plan.atomistic[spec["parent_run_ids"][0]]["n_molecules"], spec["iteration_ps_100"]
-    iteration_s = VOTCA_ITERATION_S + ITERATION_FACTOR * rates.s_ps_bead * n_beads * length_ps
+    s_ps_bead = rates.s_ps_bead * _neighbours(plan, name)
+    iteration_s = VOTCA_ITERATION_S + ITERATION_FACTOR * s_ps_bead * n_beads * length_ps
     kept = INVERSION_BYTES + ITERATION_BYTES * spec["iterations_max"]
     dump = DUMP_BYTES * DUMP_FRAMES_1_PS * n_beads * length_ps
     return Cost(STEP_START_S + spec["iterations_max"] * iteration_s, kept, dump)
 
 
-def _coarse_s(section: Spec, n_beads: float, rates: Rates, factor: float) -> float:
+def _neighbours(plan: Plan, potential_id: str) -> float:
+    """Return how many more neighbours a bead of this potential's liquid has than one of the reference density."""
+    molecule_id = plan.inversions[potential_id]["molecule_id"]
+    density = plan.molecules[molecule_id].reference_density_kg_m3
+    return number_density_nm3(density, plan.species[molecule_id].molar_mass_g_mol) / REFERENCE_DENSITY_NM3
+
+
+def _coarse_s(section: Spec, n_beads: float, s_ps_bead: float) -> float:
     length_ps = section["equilibration_ps_100"] + section["production_ps_100"]
-    return COARSE_ANALYSIS_S + factor * rates.s_ps_bead * n_beads * length_ps
+    return COARSE_ANALYSIS_S + s_ps_bead * n_beads * length_ps
 
 
 def _frames_bytes(section: Spec, n_beads: float) -> float:
@@ -155,7 +165,8 @@ def _simulate_shard(plan: Plan, name: str, rates: Rates) -> Cost:
     sampling = shard["sampling"]
     weights = sampling["thermostat_weights"]
     factor = sum(weights[kind] * THERMOSTAT_FACTOR[kind] for kind in weights) / sum(weights.values())
-    seconds = shard["count"] * _coarse_s(sampling, sampling["n_beads"], rates, factor)
+    s_ps_bead = factor * rates.s_ps_bead * _neighbours(plan, shard["parent_id"])
+    seconds = shard["count"] * _coarse_s(sampling, sampling["n_beads"], s_ps_bead)
     return Cost(STEP_START_S + seconds, shard["count"] * RECORD_BYTES, _frames_bytes(sampling, sampling["n_beads"]))
 
 
@@ -164,13 +175,13 @@ def _evaluate(plan: Plan, key: str, rates: Rates) -> Cost:
     runs = plan.inversions[spec["parent_potential_id"]]["parent_run_ids"]
     n_beads = plan.atomistic[runs[0]]["n_molecules"]
     thermostat = model.rpartition("_")[2]
-    factor = THERMOSTAT_FACTOR.get(thermostat, 1.0)
-    nvt_s = _coarse_s(spec, n_beads, rates, factor)
+    s_ps_bead = rates.s_ps_bead * _neighbours(plan, spec["parent_potential_id"])
+    nvt_s = _coarse_s(spec, n_beads, THERMOSTAT_FACTOR.get(thermostat, 1.0) * s_ps_bead)
     npt_ps = spec["equilibration_ps_100"] + spec["npt_ps_100"] if spec["npt_ps_100"] else 0
     replicas = len(spec["scale_factors"]) * spec["replicas"]
-    seconds = replicas * (nvt_s + rates.s_ps_bead * n_beads * npt_ps)
-    if thermostat in THERMOSTAT_FACTOR:
-        seconds += _coarse_s(spec, n_beads, rates, 1.0) + nvt_s
+    seconds = replicas * (nvt_s + s_ps_bead * n_beads * npt_ps)
+    if thermostat in THERMOSTAT_FACTOR:  # one run without friction and one with some, to calibrate it
+        seconds += _coarse_s(spec, n_beads, s_ps_bead) + nvt_s
     return Cost(STEP_START_S + seconds, replicas * RECORD_BYTES, _frames_bytes(spec, n_beads))
 
 
