@@ -90,6 +90,13 @@ def _molecule_check(options: argparse.Namespace) -> int:
     return 0
 
 
+STATUS_WORDS = {
+    "failed": "a simulation that ended without a result; it is recorded with its reason and counts as done",
+    "retried": "a run repeated in smaller time steps, or a job started again",
+    "stopped": "a job that began, is not at work and left nothing; the next start goes on with it",
+}
+
+
 def _status(options: argparse.Namespace) -> int:
     from rich.console import Console
 
@@ -104,18 +111,20 @@ def _status(options: argparse.Namespace) -> int:
     for stage in stages:
         lists = (stage.failed, stage.retried, stage.running, stage.stopped)
         numbers = (stage.planned, stage.reused, stage.done, *map(len, lists), stage.left)
-        table.add_row(stage.stage, *map(str, numbers), f"{left.core_s[stage.stage] / 3600:.1f}")
+        table.add_row(stage.stage, *map(str, numbers), f"{left.core_s[stage.stage] / 3600:.2f}")
     console = Console(soft_wrap=True, markup=False, highlight=False)
     console.print(table)
-    console.print("failed: the simulation ended with a reason, recorded in the release; counted as done")
+    for word, meaning in STATUS_WORDS.items():
+        if any(getattr(stage, word) for stage in stages):
+            console.print(f"{word}: {meaning}")
     if left.wall_s is not None:
         console.print(f"about {_duration(left.wall_s)} left at this pace")
     for stage in stages:
         for name, line in stage.running.items():
-            console.print(f"running: {stage.stage} {name}: {line}")
+            console.print(f"{stage.stage} {name}: running: {line}")
         for word, found in (("stopped", stage.stopped), ("failed", stage.failed), ("unreadable", stage.broken)):
             for reason, names in reasons(found):
-                console.print(f"{word}: {stage.stage} {_some(names)}: {reason}")
+                console.print(f"{stage.stage} {_some(names)}: {word}: {reason}")
     return 0
 
 
@@ -167,7 +176,7 @@ def _estimate(options: argparse.Namespace) -> int:
         raise InputError("--benchmarks", "", str(options.benchmarks), "a directory `benchmarks` of a results directory")
     rates = Rates() if options.default_rates else _measured_rates(plan, options.benchmarks)
     rates = given_rates(rates, options.ns_day_1000_atoms, options.ns_day_1000_beads)
-    slots = options.slots or options.cores
+    slots = options.slots or options.cores or os.cpu_count()
     found = estimate(plan, rates, slots, on_cluster=options.slots is not None)
     if options.json:
         print(json.dumps(found, indent=2))
@@ -247,7 +256,7 @@ def parser() -> argparse.ArgumentParser:
     text = "core-hours, disk, jobs and wall time of a scale"
     estimating = commands.add_parser("estimate", help=text, parents=[scale])
     machine = estimating.add_mutually_exclusive_group()
-    machine.add_argument("--cores", type=_count, default=os.cpu_count(), help="cores of this machine to use")
+    machine.add_argument("--cores", type=_count, help="cores of this machine to use (default: all)")
     machine.add_argument("--slots", type=_count, help="jobs at a time on a cluster, in place of --cores")
     origin = estimating.add_mutually_exclusive_group()
     origin.add_argument("--benchmarks", type=Path, help="directory of an earlier run's (default: results/benchmarks)")

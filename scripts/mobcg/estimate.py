@@ -35,9 +35,11 @@ REFERENCE_DENSITY_NM3 = 5.0
 ITERATION_FACTOR = 1.5
 # Cost of a step over that of Nosé-Hoover dynamics; friction also shortens the step.
 THERMOSTAT_FACTOR = {"nose_hoover": 1.0, "langevin": 1.2, "dpd": 2.5}
-# One batch of the published networks, forward and back; one element of the Gaussian process' n³, for all trials.
-BATCH_S, BATCH_ROWS, NETWORKS = 8e-3, 32, 2
-GAUSSIAN_PROCESS_S = 4e-9
+# One molecule in one frame of the analysis; one batch of the published networks, forward and back; one liquid cubed of
+# the Gaussian process, for all its trials.
+FRAME_S = 7e-6
+BATCH_S, BATCH_ROWS, NETWORKS = 5e-3, 32, 2
+GAUSSIAN_PROCESS_S = 1.5e-9
 ROW_S = 1e-3
 
 # What starting a job costs beside the step itself: Snakemake alone, and with a scheduler between.
@@ -52,7 +54,7 @@ DUMP_BYTES, DUMP_FRAMES_1_PS = 30, 4
 TEXT_FRAME_BYTES, FRAMES_1_PS_100 = 27, 1 / 0.7
 RECORD_BYTES = 25e3
 ROW_BYTES = 10e3
-NETWORK_BYTES = 5.1e6
+NETWORK_BYTES, LIQUID_BYTES = 5.1e6, 2e3
 REPORT_BYTES = 2e6
 
 
@@ -131,7 +133,7 @@ def _simulate_atomistic(plan: Plan, run: str, rates: Rates) -> Cost:
 def _observe_atomistic(plan: Plan, run: str, rates: Rates) -> Cost:
     spec = plan.atomistic[run]
     frames = spec["lengths"]["nvt_ps"] / spec["frame_ps"]
-    return Cost(STEP_START_S + 2e-5 * spec["n_molecules"] * frames, RECORD_BYTES)
+    return Cost(STEP_START_S + FRAME_S * spec["n_molecules"] * frames, RECORD_BYTES)
 
 
 def _invert(plan: Plan, name: str, rates: Rates) -> Cost:
@@ -192,13 +194,16 @@ def _rows(plan: Plan) -> float:
 def _train(plan: Plan, key: str, rates: Rates) -> Cost:
     weights = plan.scale.coarse.thermostat_weights
     rows = _rows(plan) * weights.get("nose_hoover", 0.0) / sum(weights.values())
-    read_s = 2 * STEP_START_S + ROW_S * _rows(plan)
+    read_s = 1.5 * STEP_START_S + ROW_S * _rows(plan)
     if key.endswith(".bag2024"):
         section = plan.scale.predictor
         networks = NETWORKS * section.bag2024_folds
         batches = section.bag2024_epochs * max(1.0, rows / BATCH_ROWS)
         return Cost(read_s + BATCH_S * batches * networks, NETWORK_BYTES * section.bag2024_folds)
-    return Cost(read_s + GAUSSIAN_PROCESS_S * rows**3, 2e3 * rows)
+    # Runs of one potential at one state, which differ in mass alone, are one liquid to learn from.
+    parents = {shard["parent_id"] for shard in plan.shards.values()}
+    liquids = min(rows, len(parents) * len(plan.scale.coarse.scale_factors))
+    return Cost(read_s + GAUSSIAN_PROCESS_S * liquids**3, LIQUID_BYTES * liquids)
 
 
 def _tables(plan: Plan, key: str, rates: Rates) -> Cost:
@@ -211,7 +216,7 @@ def _step(plan: Plan, key: str, rates: Rates) -> Cost:
 
 
 def _report(plan: Plan, key: str, rates: Rates) -> Cost:
-    return Cost(3 * STEP_START_S + ROW_S * _rows(plan), REPORT_BYTES)
+    return Cost(2 * STEP_START_S + ROW_S * _rows(plan), REPORT_BYTES)
 
 
 COSTS: Mapping[str, Callable[[Plan, str, Rates], Cost]] = {
