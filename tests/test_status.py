@@ -64,6 +64,16 @@ def test_records_count_and_a_failure_tells_its_reason(plan: Plan) -> None:
     assert stage.failed == {bad: "LINCS warnings\nand more"}
 
 
+def test_every_failed_run_of_a_shard_counts(plan: Plan) -> None:
+    name = next(iter(plan.shards))
+    run = next(iter(plan.atomistic))
+    rows = [atomistic_row(plan, run, status=status, reason=f"lost {status}") for status in ("failed", "ok", "failed")]
+    records.write_rows(Path(plan.record_path("coarse", name)), "atomistic", rows)
+    stage = plan_status(plan)[2]
+    assert (stage.done, stage.left) == (1, len(plan.shards) - 1)
+    assert stage.failed == {f"{name} row 1": "lost failed", f"{name} row 3": "lost failed"}
+
+
 def test_every_stage_looks_where_its_rule_writes(plan: Plan) -> None:
     results = Path(plan.config.results_dir)
     row = atomistic_row(plan, next(iter(plan.atomistic)))

@@ -42,7 +42,7 @@ class StageStatus:
     planned, reused, done
         Products in the plan, taken from the base release, and there.
     failed
-        Name → reason of products that are there and say that their simulation failed.
+        Name → reason of the simulations in products that are there which failed; a product may hold many, row by row.
     retried
         Names of products whose run was repeated in smaller steps, or whose job was started again after it failed.
     running
@@ -118,9 +118,9 @@ def _read(status: StageStatus, name: str, path: Path) -> None:
     except (pa.ArrowInvalid, OSError) as error:
         status.broken[name] = f"{path}: {error}; delete the file and run again"
         return
-    for row in rows:
+    for number, row in enumerate(rows, 1):
         if row["status"] == "failed":
-            status.failed[name] = row["reason"]
+            status.failed[name if len(rows) == 1 else f"{name} row {number}"] = row["reason"]
         if row.get("retries"):
             status.retried.add(name)
 
