@@ -21,11 +21,11 @@ from mobcg.plan import Plan, Spec
 from mobcg.units import number_density_nm3
 
 # Measured on a workstation (GROMACS 2022.5 with SSE4.1, LAMMPS of September 2021) with the scale demo, both its cores
-# at work. Seconds: start of a step (imports, files), of VOTCA's own scripts in each iteration, of the analysis of a
+# at work. Seconds: start of a step (imports, files), of VOTCA's own scripts in each iteration, of the start of a
 # coarse run, of one record in the tables.
 STEP_START_S = 2.0
 VOTCA_ITERATION_S = 3.0
-COARSE_ANALYSIS_S = 0.5
+RUN_START_S = 0.3
 RECORD_S = 0.02
 # Steps of half the length and minimisation; blocks until the density has settled.
 SQUEEZE_FACTOR = 2
@@ -37,7 +37,7 @@ ITERATION_FACTOR = 1.5
 THERMOSTAT_FACTOR = {"nose_hoover": 1.0, "langevin": 1.2, "dpd": 2.5}
 # One molecule in one frame of the analysis; one batch of the published networks, forward and back; one liquid cubed of
 # the Gaussian process, for all its trials.
-FRAME_S = 7e-6
+FRAME_S = 4e-6
 BATCH_S, BATCH_ROWS, NETWORKS = 5e-3, 32, 2
 GAUSSIAN_PROCESS_S = 1.5e-9
 ROW_S = 1e-3
@@ -155,7 +155,8 @@ def _neighbours(plan: Plan, potential_id: str) -> float:
 
 def _coarse_s(section: Spec, n_beads: float, s_ps_bead: float) -> float:
     length_ps = section["equilibration_ps_100"] + section["production_ps_100"]
-    return COARSE_ANALYSIS_S + s_ps_bead * n_beads * length_ps
+    analysis_s = FRAME_S * n_beads * FRAMES_1_PS_100 * section["production_ps_100"]
+    return RUN_START_S + analysis_s + s_ps_bead * n_beads * length_ps
 
 
 def _frames_bytes(section: Spec, n_beads: float) -> float:
