@@ -11,13 +11,14 @@ import math
 from collections import defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from statistics import median
 from typing import Any
 
 from mobcg.errors import InputError
 from mobcg.jobs import Job, workflow_jobs
-from mobcg.plan import Plan, Spec
+from mobcg.plan import Plan, Spec, canonical_json, expand_shard
 from mobcg.units import number_density_nm3
 
 # Measured on a workstation (GROMACS 2022.5 with SSE4.1, LAMMPS of September 2021) with the scale demo, both its cores
@@ -99,12 +100,44 @@ class Cost:
     scratch_bytes: float = 0.0
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A plan on a machine, and what the costs of several jobs need of it."""
+
+    plan: Plan
+    rates: Rates
+
+    @cached_property
+    def runs(self) -> dict[str, list[Spec]]:
+        """Shard → its coarse runs."""
+        return {name: expand_shard(shard) for name, shard in self.plan.shards.items()}
+
+    @cached_property
+    def rows(self) -> int:
+        """Coarse runs of the whole plan."""
+        return sum(map(len, self.runs.values()))
+
+    @cached_property
+    def structures(self) -> tuple[int, int]:
+        """Coarse runs without friction, which networks learn from, and how many potentials they have between them."""
+        free = [spec for specs in self.runs.values() for spec in specs if spec["thermostat"] == "nose_hoover"]
+        return len(free), len({canonical_json(spec["potential"]) for spec in free})
+
+    def s_ps_bead(self, potential_id: str, thermostat: str = "nose_hoover") -> float:
+        """Seconds a picosecond and bead with a potential; they grow with the neighbours, so with the density."""
+        molecule_id = self.plan.inversions[potential_id]["molecule_id"]
+        density = self.plan.molecules[molecule_id].reference_density_kg_m3
+        neighbours = number_density_nm3(density, self.plan.species[molecule_id].molar_mass_g_mol)
+        return self.rates.s_ps_bead * THERMOSTAT_FACTOR[thermostat] * neighbours / REFERENCE_DENSITY_NM3
+
+
 def job_costs(plan: Plan, rates: Rates | None = None) -> list[tuple[Job, Cost]]:
     """Return the jobs of a plan with what each is expected to cost."""
     rates = rates or Rates()
+    asked = _Asked(plan, rates)
     costs = []
     for job in workflow_jobs(plan):
-        cost = COSTS[job.rule](plan, job.key, rates)
+        cost = COSTS[job.rule](asked, job.key)
         costs.append((job, replace(cost, seconds=cost.seconds * rates.factors.get(job.rule, 1.0))))
     return costs
 
@@ -117,40 +150,32 @@ def job_seconds(plan: Plan, rates: Rates | None = None) -> dict[str, list[float]
     return seconds
 
 
-def _simulate_atomistic(plan: Plan, run: str, rates: Rates) -> Cost:
-    spec = plan.atomistic[run]
+def _simulate_atomistic(asked: _Asked, run: str) -> Cost:
+    spec = asked.plan.atomistic[run]
     lengths, n_molecules = spec["lengths"], spec["n_molecules"]
-    n_atoms = n_molecules * plan.species[spec["molecule"]["id"]].n_atoms
+    n_atoms = n_molecules * asked.plan.species[spec["molecule"]["id"]].n_atoms
     blocks = min(NPT_BLOCKS, lengths["npt_max_ps"] / lengths["npt_block_ps"])
     settling_ps = blocks * lengths["npt_block_ps"] + lengths["nvt_equilibration_ps"]
     picoseconds = SQUEEZE_FACTOR * lengths["squeeze_ps"] + settling_ps + lengths["nvt_ps"]
     frames = lengths["nvt_ps"] / spec["frame_ps"]
     kept = RUN_BYTES + ATOM_BYTES * n_atoms + PICOSECOND_BYTES * picoseconds + BEAD_FRAME_BYTES * n_molecules * frames
-    seconds = 2 * STEP_START_S + rates.s_ps_atom * n_atoms * picoseconds
+    seconds = 2 * STEP_START_S + asked.rates.s_ps_atom * n_atoms * picoseconds
     return Cost(seconds, kept, TRAJECTORY_FRAME_BYTES * n_atoms * frames)
 
 
-def _observe_atomistic(plan: Plan, run: str, rates: Rates) -> Cost:
-    spec = plan.atomistic[run]
+def _observe_atomistic(asked: _Asked, run: str) -> Cost:
+    spec = asked.plan.atomistic[run]
     frames = spec["lengths"]["nvt_ps"] / spec["frame_ps"]
     return Cost(STEP_START_S + FRAME_S * spec["n_molecules"] * frames, RECORD_BYTES)
 
 
-def _invert(plan: Plan, name: str, rates: Rates) -> Cost:
-    spec = plan.inversions[name]
-    n_beads, length_ps = plan.atomistic[spec["parent_run_ids"][0]]["n_molecules"], spec["iteration_ps_100"]
-    s_ps_bead = rates.s_ps_bead * _neighbours(plan, name)
-    iteration_s = VOTCA_ITERATION_S + ITERATION_FACTOR * s_ps_bead * n_beads * length_ps
+def _invert(asked: _Asked, name: str) -> Cost:
+    spec = asked.plan.inversions[name]
+    n_beads, length_ps = asked.plan.atomistic[spec["parent_run_ids"][0]]["n_molecules"], spec["iteration_ps_100"]
+    iteration_s = VOTCA_ITERATION_S + ITERATION_FACTOR * asked.s_ps_bead(name) * n_beads * length_ps
     kept = INVERSION_BYTES + ITERATION_BYTES * spec["iterations_max"]
     dump = DUMP_BYTES * DUMP_FRAMES_1_PS * n_beads * length_ps
     return Cost(STEP_START_S + spec["iterations_max"] * iteration_s, kept, dump)
-
-
-def _neighbours(plan: Plan, potential_id: str) -> float:
-    """Return how many more neighbours a bead of this potential's liquid has than one of the reference density."""
-    molecule_id = plan.inversions[potential_id]["molecule_id"]
-    density = plan.molecules[molecule_id].reference_density_kg_m3
-    return number_density_nm3(density, plan.species[molecule_id].molar_mass_g_mol) / REFERENCE_DENSITY_NM3
 
 
 def _coarse_s(section: Spec, n_beads: float, s_ps_bead: float) -> float:
@@ -163,64 +188,58 @@ def _frames_bytes(section: Spec, n_beads: float) -> float:
     return TEXT_FRAME_BYTES * FRAMES_1_PS_100 * n_beads * section["production_ps_100"]
 
 
-def _simulate_shard(plan: Plan, name: str, rates: Rates) -> Cost:
-    shard = plan.shards[name]
-    sampling = shard["sampling"]
-    weights = sampling["thermostat_weights"]
-    factor = sum(weights[kind] * THERMOSTAT_FACTOR[kind] for kind in weights) / sum(weights.values())
-    s_ps_bead = factor * rates.s_ps_bead * _neighbours(plan, shard["parent_id"])
-    seconds = shard["count"] * _coarse_s(sampling, sampling["n_beads"], s_ps_bead)
-    return Cost(STEP_START_S + seconds, shard["count"] * RECORD_BYTES, _frames_bytes(sampling, sampling["n_beads"]))
+def _simulate_shard(asked: _Asked, name: str) -> Cost:
+    specs = asked.runs[name]
+    seconds = sum(
+        _coarse_s(spec, spec["n_beads"], asked.s_ps_bead(spec["potential"]["parent_id"], spec["thermostat"]))
+        for spec in specs
+    )
+    scratch = max(_frames_bytes(spec, spec["n_beads"]) for spec in specs)
+    return Cost(STEP_START_S + seconds, len(specs) * RECORD_BYTES, scratch)
 
 
-def _evaluate(plan: Plan, key: str, rates: Rates) -> Cost:
-    spec, model = plan.evaluations[key], key.partition(".")[2]
-    runs = plan.inversions[spec["parent_potential_id"]]["parent_run_ids"]
-    n_beads = plan.atomistic[runs[0]]["n_molecules"]
-    thermostat = model.rpartition("_")[2]
-    s_ps_bead = rates.s_ps_bead * _neighbours(plan, spec["parent_potential_id"])
-    nvt_s = _coarse_s(spec, n_beads, THERMOSTAT_FACTOR.get(thermostat, 1.0) * s_ps_bead)
+def _evaluate(asked: _Asked, key: str) -> Cost:
+    spec, model = asked.plan.evaluations[key], key.partition(".")[2]
+    parent_id = spec["parent_potential_id"]
+    n_beads = asked.plan.atomistic[asked.plan.inversions[parent_id]["parent_run_ids"][0]]["n_molecules"]
+    named = model.rpartition("_")[2]
+    free_s = _coarse_s(spec, n_beads, asked.s_ps_bead(parent_id))
+    nvt_s = _coarse_s(spec, n_beads, asked.s_ps_bead(parent_id, named)) if named in THERMOSTAT_FACTOR else free_s
     npt_ps = spec["equilibration_ps_100"] + spec["npt_ps_100"] if spec["npt_ps_100"] else 0
     replicas = len(spec["scale_factors"]) * spec["replicas"]
-    seconds = replicas * (nvt_s + s_ps_bead * n_beads * npt_ps)
-    if thermostat in THERMOSTAT_FACTOR:  # one run without friction and one with some, to calibrate it
-        seconds += _coarse_s(spec, n_beads, s_ps_bead) + nvt_s
+    seconds = replicas * (nvt_s + asked.s_ps_bead(parent_id) * n_beads * npt_ps)
+    if named in THERMOSTAT_FACTOR:  # one run without friction and one with some, to calibrate it
+        seconds += free_s + nvt_s
     return Cost(STEP_START_S + seconds, replicas * RECORD_BYTES, _frames_bytes(spec, n_beads))
 
 
-def _rows(plan: Plan) -> float:
-    return sum(shard["count"] for shard in plan.shards.values())
-
-
-def _train(plan: Plan, key: str, rates: Rates) -> Cost:
-    weights = plan.scale.coarse.thermostat_weights
-    rows = _rows(plan) * weights.get("nose_hoover", 0.0) / sum(weights.values())
-    read_s = 1.5 * STEP_START_S + ROW_S * _rows(plan)
+def _train(asked: _Asked, key: str) -> Cost:
+    rows, potentials = asked.structures
+    read_s = 1.5 * STEP_START_S + ROW_S * asked.rows
     if key.endswith(".bag2024"):
-        section = plan.scale.predictor
+        section = asked.plan.scale.predictor
         networks = NETWORKS * section.bag2024_folds
         batches = section.bag2024_epochs * max(1.0, rows / BATCH_ROWS)
         return Cost(read_s + BATCH_S * batches * networks, NETWORK_BYTES * section.bag2024_folds)
-    # Runs of one potential at one state, which differ in mass alone, are one liquid to learn from.
-    parents = {shard["parent_id"] for shard in plan.shards.values()}
-    liquids = min(rows, len(parents) * len(plan.scale.coarse.scale_factors))
-    return Cost(read_s + GAUSSIAN_PROCESS_S * liquids**3, LIQUID_BYTES * liquids)
+    # Runs of one potential, which differ in mass alone, are one liquid to learn from.
+    return Cost(read_s + GAUSSIAN_PROCESS_S * potentials**3, LIQUID_BYTES * potentials)
 
 
-def _tables(plan: Plan, key: str, rates: Rates) -> Cost:
+def _tables(asked: _Asked, key: str) -> Cost:
+    plan = asked.plan
     records = len(plan.atomistic) + len(plan.inversions) + len(plan.shards) + len(plan.evaluations)
-    return Cost(STEP_START_S + RECORD_S * records, ROW_BYTES * _rows(plan))
+    return Cost(STEP_START_S + RECORD_S * records, ROW_BYTES * asked.rows)
 
 
-def _step(plan: Plan, key: str, rates: Rates) -> Cost:
+def _step(asked: _Asked, key: str) -> Cost:
     return Cost(STEP_START_S, ROW_BYTES)
 
 
-def _report(plan: Plan, key: str, rates: Rates) -> Cost:
-    return Cost(2 * STEP_START_S + ROW_S * _rows(plan), REPORT_BYTES)
+def _report(asked: _Asked, key: str) -> Cost:
+    return Cost(2 * STEP_START_S + ROW_S * asked.rows, REPORT_BYTES)
 
 
-COSTS: Mapping[str, Callable[[Plan, str, Rates], Cost]] = {
+COSTS: Mapping[str, Callable[[_Asked, str], Cost]] = {
     "simulate_atomistic": _simulate_atomistic,
     "observe_atomistic": _observe_atomistic,
     "invert": _invert,
