@@ -44,7 +44,7 @@ test: setup lint
 
 # Speed and memory against references measured in the same run.
 bench: setup
-	@python -m mobcg.database.bench
+	@python -m mobcg.bench --out results/bench.json
 
 lint: setup
 	@ruff check

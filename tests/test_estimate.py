@@ -2,7 +2,19 @@ from pathlib import Path
 
 import pytest
 
-from mobcg.estimate import job_seconds
+from mobcg.errors import InputError
+from mobcg.estimate import (
+    Cost,
+    Rates,
+    benchmark_seconds,
+    estimate,
+    given_rates,
+    job_costs,
+    job_seconds,
+    measured_rates,
+    schedule,
+)
+from mobcg.jobs import Job
 from mobcg.plan import Plan, expand_shard, load_plan, run_id
 
 REPOSITORY = Path(__file__).parents[1]
@@ -64,3 +76,80 @@ def test_what_is_reused_costs_nothing() -> None:
     for rule in ("simulate_atomistic", "observe_atomistic", "invert", "simulate_shard", "simulate_prior_shard"):
         assert costs[rule] == []
     assert costs["evaluate"] == job_seconds(plan)["evaluate"]
+
+
+def write_benchmarks(plan: Plan, directory: Path, times: dict[str, float]) -> None:
+    """Write a benchmark, as Snakemake does, of each job of some rules: the expected time times a factor."""
+    for job, cost in job_costs(plan):
+        if job.rule in times:
+            path = directory / job.rule / f"{job.name}.tsv"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(f"s\th:m:s\tmax_rss\n{times[job.rule] * cost.seconds:.4f}\t0:00:01\t-\n")
+
+
+def test_rates_are_those_of_the_benchmarks(tmp_path: Path) -> None:
+    plan = plan_of("demo")
+    write_benchmarks(plan, tmp_path, {"simulate_atomistic": 3.0, "evaluate": 0.5})
+    rates = measured_rates([plan_of("workstation"), plan], tmp_path)
+    assert rates.factors == {"simulate_atomistic": pytest.approx(3.0), "evaluate": pytest.approx(0.5, rel=1e-3)}
+    assert rates.measured == {"simulate_atomistic": len(plan.atomistic), "evaluate": len(plan.evaluations)}
+    before, after = (sum(job_seconds(plan, each)["simulate_atomistic"]) for each in (Rates(), rates))
+    assert after == pytest.approx(3 * before)
+    assert job_seconds(plan, rates)["invert"] == job_seconds(plan)["invert"]
+
+
+def test_a_killed_job_and_a_broken_benchmark_do_not_mislead(tmp_path: Path) -> None:
+    plan = plan_of("demo")
+    write_benchmarks(plan, tmp_path, {"simulate_atomistic": 2.0})
+    first, second, *_ = (tmp_path / "simulate_atomistic" / f"{run}.tsv" for run in plan.atomistic)
+    first.write_text("s\th:m:s\n1.0\t0:00:01\n")
+    second.write_text("s\th:m:s\n")
+    assert benchmark_seconds(second) is None
+    assert measured_rates([plan], tmp_path).factors["simulate_atomistic"] == pytest.approx(2.0)
+
+
+def test_a_given_rate_takes_the_place_of_what_was_measured(tmp_path: Path) -> None:
+    plan = plan_of("paper")
+    measured = Rates(
+        factors={"simulate_atomistic": 3.0, "invert": 2.0}, measured={"simulate_atomistic": 1, "invert": 1}
+    )
+    rates = given_rates(measured, 100.0, None)
+    assert rates.factors == {"invert": 2.0}
+    # 86 400 s a day, 1 ns: one picosecond of 1000 atoms takes 0.864 s. Starting the step is all that comes on top.
+    run, spec = next((run, spec) for run, spec in plan.atomistic.items() if spec["molecule"]["id"] == "benzene")
+    seconds = dict(zip(plan.atomistic, job_seconds(plan, rates)["simulate_atomistic"], strict=True))[run]
+    assert spec["n_molecules"] == 1000
+    assert 0.864 * 12 * 10_000 < seconds < 1.1 * 0.864 * 12 * 10_000
+    for wrong in (0.0, -1.0, float("nan"), float("inf")):
+        with pytest.raises(InputError, match="--ns-day-1000-beads"):
+            given_rates(measured, None, wrong)
+
+
+def test_a_schedule_keeps_order_and_cores() -> None:
+    def job(name: str, *needs: str) -> Job:
+        return Job("rule", name, name, name, needs)
+
+    diamond = [(job("a"), 2.0), (job("b", "a"), 3.0), (job("c", "a"), 1.0), (job("d", "b", "c", "there"), 4.0)]
+    costs = [(each, Cost(seconds, kept_bytes=10, scratch_bytes=100)) for each, seconds in diamond]
+    assert schedule(costs, 2).wall_s == 2 + 3 + 4
+    assert schedule(costs, 1).wall_s == 2 + 3 + 1 + 4
+    assert schedule(costs, 1, job_start_s=0.5).wall_s == 10 + 4 * 0.5
+    # At most: a done, b and c at work; or, on one core, three done and the last at work.
+    assert schedule(costs, 2).peak_bytes == 30 + 200
+    assert schedule(costs, 1).peak_bytes == 40 + 100
+    assert schedule([], 3).wall_s == 0
+
+
+def test_the_whole_adds_up() -> None:
+    found = estimate(plan_of("demo"), Rates(), slots=2)
+    assert found["core_hours"] == pytest.approx(sum(row["core_hours"] for row in found["rules"]))
+    assert found["jobs"] == sum(row["jobs"] for row in found["rules"])
+    least = max(found["core_hours"] / 2, max(row["longest_job_hours"] for row in found["rules"]))
+    assert least <= found["wall_s"] / 3600 < found["core_hours"]
+    assert found["kept_bytes"] <= found["peak_bytes"]
+    # More at a time is never slower, and needs more disk for what is at work.
+    many = estimate(plan_of("paper"), Rates(), slots=400, on_cluster=True)
+    few = estimate(plan_of("paper"), Rates(), slots=40, on_cluster=True)
+    assert many["wall_s"] < few["wall_s"]
+    assert many["peak_bytes"] > few["peak_bytes"] > few["kept_bytes"]
+    assert many["core_hours"] == few["core_hours"]

@@ -1,3 +1,4 @@
+import json
 import os
 import shutil
 import subprocess
@@ -239,7 +240,73 @@ def test_status_tells_why_a_run_failed(house: Path, capsys: pytest.CaptureFixtur
     for reason, shown in (("[bold]LINCS[/bold] warnings\nmore", "[bold]LINCS[/bold] warnings"), (None, "no reason")):
         records.write_record(path, "atomistic", {**row, "reason": reason})
         assert main(["status"]) == 0
-        assert f"atomistic {name}: {shown}" in capsys.readouterr().out
+        assert f"atomistic {name}: failed: {shown}" in capsys.readouterr().out
+
+
+@needs_gromacs
+def test_status_prints_what_runs_and_what_the_words_mean(house: Path, capsys: pytest.CaptureFixture) -> None:
+    from mobcg import records
+    from mobcg.plan import load_plan
+
+    first, second, *_ = load_plan({"version": "2026.11.0"}).atomistic
+    logs = Path("results/logs/simulate_atomistic")
+    logs.mkdir(parents=True)
+    for name, line in ((first, "nvt: [bold] 3 of 10 ps"), (second, "no space left")):
+        (logs / f"{name}.log").write_text(f"squeeze\n{line}\n")
+    with records.work_directory(Path(f"results/work/atomistic/{second}")):
+        pass
+    with records.work_directory(Path(f"results/work/atomistic/{first}")):
+        assert main(["status"]) == 0
+    printed = capsys.readouterr().out
+    assert f"atomistic {first}: running: nvt: [bold] 3 of 10 ps" in printed
+    assert f"atomistic {second}: stopped: no space left" in printed
+    assert "stopped: a job that began" in printed
+    assert "failed: a simulation" not in printed
+    assert " left at this pace" in printed
+
+
+@needs_gromacs
+def test_an_estimate_as_a_table_and_as_json(house: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["estimate", "--scale", "workstation", "--slots", "10", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert main(["estimate", "--scale", "workstation", "--slots", "10"]) == 0
+    printed = capsys.readouterr().out
+    assert (found["scale"], found["slots"]) == ("workstation", 10)
+    assert f"{found['core_hours']:.2f}" in printed
+    assert "10 jobs at a time on a cluster" in printed
+    assert max(map(len, printed.splitlines()[:-3])) <= 80
+    # Twice the speed of GROMACS halves its part, and nothing else.
+    rows = {}
+    for speed in ("100", "200"):
+        assert main(["estimate", "--scale", "workstation", "--json", "--ns-day-1000-atoms", speed]) == 0
+        rows[speed] = {row["rule"]: row for row in json.loads(capsys.readouterr().out)["rules"]}
+    slow, fast = (rows[speed]["simulate_atomistic"]["core_hours"] for speed in ("100", "200"))
+    assert slow == pytest.approx(2 * fast, rel=0.01)
+    assert rows["100"]["invert"] == rows["200"]["invert"]
+
+
+@needs_gromacs
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["--ns-day-1000-atoms", "0"], "--ns-day-1000-atoms: found 0.0"),
+        (["--ns-day-1000-beads", "nan"], "--ns-day-1000-beads: found nan"),
+        (["--benchmarks", "nowhere"], "--benchmarks: found 'nowhere'"),
+    ],
+)
+def test_a_wrong_rate_is_refused(house: Path, capsys: pytest.CaptureFixture, words: list[str], message: str) -> None:
+    assert main(["estimate", *words]) == 2
+    assert message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "words", [["--cores", "0"], ["--slots", "-1"], ["--slots", "many"], ["--cores", "2", "--slots", "2"]]
+)
+def test_cores_and_slots_are_counted(words: list[str], capsys: pytest.CaptureFixture) -> None:
+    with pytest.raises(SystemExit) as caught:
+        main(["estimate", *words])
+    assert caught.value.code == 2
+    assert words[0] in capsys.readouterr().err
 
 
 # mobcg doctor, mobcg release

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -88,40 +90,116 @@ def _molecule_check(options: argparse.Namespace) -> int:
     return 0
 
 
+STATUS_WORDS = {
+    "failed": "a simulation that ended without a result; it is recorded with its reason and counts as done",
+    "retried": "a run repeated in smaller time steps, or a job started again",
+    "stopped": "a job that began, is not at work and left nothing; the next start goes on with it",
+}
+
+
 def _status(options: argparse.Namespace) -> int:
     from rich.console import Console
+
+    from mobcg.status import plan_status, reasons, time_left
+
+    plan = _plan_of(options)
+    stages = plan_status(plan)
+    left = time_left(plan, stages, _measured_rates(plan))
+    table = _table(
+        "stage", *["planned", "reused", "done", "failed", "retried", "running", "stopped", "left"], "core-hours left"
+    )
+    for stage in stages:
+        lists = (stage.failed, stage.retried, stage.running, stage.stopped)
+        numbers = (stage.planned, stage.reused, stage.done, *map(len, lists), stage.left)
+        table.add_row(stage.stage, *map(str, numbers), f"{left.core_s[stage.stage] / 3600:.2f}")
+    console = Console(soft_wrap=True, markup=False, highlight=False)
+    console.print(table)
+    for word, meaning in STATUS_WORDS.items():
+        if any(getattr(stage, word) for stage in stages):
+            console.print(f"{word}: {meaning}")
+    if left.wall_s is not None:
+        console.print(f"about {_duration(left.wall_s)} left at this pace")
+    for stage in stages:
+        for name, line in stage.running.items():
+            console.print(f"{stage.stage} {name}: running: {line}")
+        for word, found in (("stopped", stage.stopped), ("failed", stage.failed), ("unreadable", stage.broken)):
+            for reason, names in reasons(found):
+                console.print(f"{stage.stage} {_some(names)}: {word}: {reason}")
+    return 0
+
+
+def _table(first: str, *others: str) -> Any:
+    """Return a table without lines, narrow enough for 80 columns: words on the left, numbers on the right."""
     from rich.table import Table
 
-    from mobcg.status import plan_status
+    table = Table(box=None, pad_edge=False, padding=(0, 1, 0, 0))
+    table.add_column(first, no_wrap=True)
+    for name in others:
+        table.add_column(name, justify="right")
+    return table
 
-    stages = plan_status(_plan_of(options))
-    table = Table("stage", "planned", "reused", "done", "of these failed", "left")
-    for stage in stages:
-        numbers = (stage.planned, stage.reused, stage.done, len(stage.failed), stage.left)
-        table.add_row(stage.stage, *map(str, numbers))
-    console = Console()
-    console.print(table)
-    for stage in stages:
-        for name, reason in stage.failed.items():
-            console.print(f"{stage.stage} {name}: {(reason or 'no reason recorded').splitlines()[0]}", markup=False)
-    return 0
+
+def _some(names: Sequence[str], most: int = 3) -> str:
+    rest = f" and {len(names) - most} more" if len(names) > most else ""
+    return ", ".join(names[:most]) + rest
+
+
+def _duration(seconds: float) -> str:
+    for unit, unit_s in (("days", 86400.0), ("h", 3600.0)):
+        if seconds >= 2 * unit_s:
+            return f"{seconds / unit_s:.1f} {unit}"
+    return f"{seconds / 60:.0f} min"
+
+
+def _measured_rates(plan: Any, benchmarks: Path | None = None) -> Any:
+    """Return the rates that benchmarks of earlier runs tell, those of other scales in the same results counted."""
+    from mobcg.config import read_config
+    from mobcg.estimate import measured_rates
+    from mobcg.plan import load_plan
+
+    directory = benchmarks or Path(plan.config.results_dir) / "benchmarks"
+    plans = {plan.scale.name: plan}
+    for path in sorted(Path("config/scale").glob("*.yaml")) if directory.is_dir() else ():
+        if path.stem not in plans:
+            with suppress(InputError):  # a scale that nobody asked for
+                plans[path.stem] = load_plan(read_config() | {"scale": path.stem})
+    return measured_rates(plans.values(), directory)
 
 
 def _estimate(options: argparse.Namespace) -> int:
     from rich.console import Console
-    from rich.table import Table
 
-    from mobcg.estimate import job_seconds
+    from mobcg.estimate import Rates, estimate, given_rates
 
-    table = Table("rule", "jobs", "core-hours")
-    costs = job_seconds(_plan_of(options))
-    for rule, seconds in costs.items():
-        table.add_row(rule, str(len(seconds)), f"{sum(seconds) / 3600:.2f}")
-    table.add_section()
-    everything = [each for seconds in costs.values() for each in seconds]
-    table.add_row("all", str(len(everything)), f"{sum(everything) / 3600:.2f}")
-    Console().print(table)
+    plan = _plan_of(options)
+    if options.benchmarks is not None and not options.benchmarks.is_dir():
+        raise InputError("--benchmarks", "", str(options.benchmarks), "a directory `benchmarks` of a results directory")
+    rates = Rates() if options.default_rates else _measured_rates(plan, options.benchmarks)
+    rates = given_rates(rates, options.ns_day_1000_atoms, options.ns_day_1000_beads)
+    slots = options.slots or options.cores or os.cpu_count()
+    found = estimate(plan, rates, slots, on_cluster=options.slots is not None)
+    if options.json:
+        print(json.dumps(found, indent=2))
+        return 0
+    table = _table("rule", "jobs", "core-hours", "longest", "disk kept", "scratch", "rate")
+    for row in found["rules"]:
+        origin = f"of {row['measured_jobs']} jobs" if row["measured_jobs"] else "default"
+        numbers = f"{row['jobs']}", f"{row['core_hours']:.2f}", _duration(3600 * row["longest_job_hours"])
+        table.add_row(row["rule"], *numbers, _size(row["kept_bytes"]), _size(row["scratch_bytes"]), origin)
+    table.add_row("all", f"{found['jobs']}", f"{found['core_hours']:.2f}", "", _size(found["kept_bytes"]), "", "")
+    console = Console(soft_wrap=True, markup=False, highlight=False)
+    console.print(table)
+    where = f"with {slots} jobs at a time on a cluster, waiting in its queue not counted" if options.slots else ""
+    console.print(f"wall time {where or f'on {slots} cores'}: about {_duration(found['wall_s'])}")
+    console.print(
+        f"disk: {_size(found['kept_bytes'])} kept, {_size(found['peak_bytes'])} at the peak (scratch: of one job)"
+    )
+    console.print(f"GPU-hours: {found['gpu_hours']:g}")
     return 0
+
+
+def _size(n_bytes: float) -> str:
+    return f"{n_bytes / 1e9:.1f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:.1f} MB"
 
 
 def _release_interim(options: argparse.Namespace) -> int:
@@ -146,6 +224,13 @@ def _module(name: str, *words: str) -> Any:
     return lambda options: import_module(name).main([*words, *options.arguments])
 
 
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise ValueError
+    return count
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     top = argparse.ArgumentParser(prog="mobcg", description="Mobility-preserving coarse-grained liquids.")
@@ -164,19 +249,28 @@ def parser() -> argparse.ArgumentParser:
     checking.add_argument("file", nargs="+", type=Path)
     checking.set_defaults(run=_molecule_check)
 
-    for name, run, text in (
-        ("status", _status, "what is done, failed and left, stage by stage"),
-        ("estimate", _estimate, "core-hours and jobs of a scale"),
-    ):
-        command = commands.add_parser(name, help=text)
-        command.add_argument("--scale", help="a file of config/scale (default: that of config/config.yaml)")
-        command.set_defaults(run=run)
+    scale = argparse.ArgumentParser(add_help=False)
+    scale.add_argument("--scale", help="a file of config/scale (default: that of config/config.yaml)")
+    text = "what is done, running, failed and left, stage by stage"
+    commands.add_parser("status", help=text, parents=[scale]).set_defaults(run=_status)
+    text = "core-hours, disk, jobs and wall time of a scale"
+    estimating = commands.add_parser("estimate", help=text, parents=[scale])
+    machine = estimating.add_mutually_exclusive_group()
+    machine.add_argument("--cores", type=_count, help="cores of this machine to use (default: all)")
+    machine.add_argument("--slots", type=_count, help="jobs at a time on a cluster, in place of --cores")
+    origin = estimating.add_mutually_exclusive_group()
+    origin.add_argument("--benchmarks", type=Path, help="directory of an earlier run's (default: results/benchmarks)")
+    origin.add_argument("--default-rates", action="store_true", help="leave benchmarks of earlier runs aside")
+    estimating.add_argument("--ns-day-1000-atoms", type=float, help="of GROMACS on one core, at 2 fs")
+    estimating.add_argument("--ns-day-1000-beads", type=float, help="of LAMMPS on one core, beads of 100 g/mol at 7 fs")
+    estimating.add_argument("--json", action="store_true", help="print JSON")
+    estimating.set_defaults(run=_estimate)
 
     release = commands.add_parser(
         "release", help="validate, compare, describe, download, hand on a release"
     ).add_subparsers(required=True)
-    interim = release.add_parser("interim", help="what is finished so far, as a release to go on from elsewhere")
-    interim.add_argument("--scale", help="a file of config/scale (default: that of config/config.yaml)")
+    text = "what is finished so far, as a release to go on from elsewhere"
+    interim = release.add_parser("interim", help=text, parents=[scale])
     interim.add_argument("--base-release", help="release whose records are taken over (default: as configured)")
     interim.set_defaults(run=_release_interim)
     for name in ("validate", "diff", "card", "download"):

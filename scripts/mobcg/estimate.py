@@ -1,63 +1,407 @@
-"""What a plan costs: core time and jobs by rule, from rates measured on one core of a workstation."""
+"""What a plan costs before anyone submits it: core time, disk and jobs by rule, and the wall time on so many cores.
+
+Costs grow with what a job simulates (atoms × picoseconds, beads × picoseconds, rows × epochs); how fast that is on a
+machine are the `Rates`: given, or measured from the benchmarks that Snakemake left in an earlier run on that machine.
+"""
 
 from __future__ import annotations
 
-from mobcg.plan import Plan, Spec, expand_shard
+import heapq
+import math
+from collections import defaultdict, deque
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from statistics import median
+from typing import Any
 
-# Seconds per picosecond and atom of GROMACS at 2 fs with PME, and per picosecond and bead of LAMMPS at 7 fs: both on
-# one core, GROMACS 2022.5 with SSE4.1 and LAMMPS of September 2021.
-ATOMISTIC_S_PS_ATOM = 5.0e-4
-COARSE_S_PS_BEAD = 5.0e-5
-# What VOTCA's own scripts add to each iteration, and what starting a step costs (imports, files).
-INVERSION_OVERHEAD_S = 7.0
-STEP_START_S = 4.0
-TRAINING_S = {"mobcg": 10.0, "bag2024": 40.0}
+from mobcg.errors import InputError
+from mobcg.jobs import Job, workflow_jobs
+from mobcg.plan import Plan, Spec, canonical_json, expand_shard
+from mobcg.units import number_density_nm3
+
+# Measured on a workstation (GROMACS 2022.5 with SSE4.1, LAMMPS of September 2021) with the scale demo, both its cores
+# at work. Seconds: start of a step (imports, files), of VOTCA's own scripts in each iteration, of the start of a
+# coarse run, of one record in the tables.
+STEP_START_S = 2.0
+VOTCA_ITERATION_S = 3.0
+RUN_START_S = 0.3
+RECORD_S = 0.02
+# Steps of half the length and minimisation; blocks until the density has settled.
+SQUEEZE_FACTOR = 2
+NPT_BLOCKS = 3.2
+REFERENCE_DENSITY_NM3 = 5.0
+# An iteration runs at 5 fs in place of 7 and starts with a tenth of its length; most inversions use all iterations.
+ITERATION_FACTOR = 1.5
+# Cost of a step over that of Nosé-Hoover dynamics; friction also shortens the step.
+THERMOSTAT_FACTOR = {"nose_hoover": 1.0, "langevin": 1.2, "dpd": 2.5}
+# One molecule in one frame of the analysis; one batch of the published networks, forward and back; one liquid cubed of
+# the Gaussian process, for all its trials.
+FRAME_S = 4e-6
+BATCH_S, BATCH_ROWS, NETWORKS = 5e-3, 32, 2
+GAUSSIAN_PROCESS_S = 1.5e-9
+ROW_S = 1e-3
+
+# What starting a job costs beside the step itself: Snakemake alone, and with a scheduler between.
+LOCAL_JOB_S, CLUSTER_JOB_S = 0.5, 6.0
+
+# Bytes, from the finished runs of the scale demo.
+BEAD_FRAME_BYTES = 22
+ATOM_BYTES, PICOSECOND_BYTES, RUN_BYTES = 1000, 4200, 0.4e6
+TRAJECTORY_FRAME_BYTES = 25.2  # positions, forces, and velocities in every tenth frame, of an atom
+INVERSION_BYTES, ITERATION_BYTES = 2.2e6, 45e3
+DUMP_BYTES, DUMP_FRAMES_1_PS = 30, 4
+TEXT_FRAME_BYTES, FRAMES_1_PS_100 = 27, 1 / 0.7
+RECORD_BYTES = 25e3
+ROW_BYTES = 10e3
+NETWORK_BYTES, LIQUID_BYTES = 5.1e6, 2e3
+REPORT_BYTES = 2e6
 
 
-def _atomistic_s(spec: Spec, n_atoms: int) -> float:
-    lengths = spec["lengths"]
-    # The squeeze runs at half the time step; the density settles after about three blocks.
-    picoseconds = 2 * lengths["squeeze_ps"] + 3 * lengths["npt_block_ps"] + lengths["nvt_equilibration_ps"]
-    return STEP_START_S + ATOMISTIC_S_PS_ATOM * spec["n_molecules"] * n_atoms * (picoseconds + lengths["nvt_ps"])
+@dataclass(frozen=True)
+class Rates:
+    """How fast a machine is.
+
+    Attributes
+    ----------
+    atomistic_ns_day
+        Nanoseconds a day of one core with 1000 atoms at 2 fs (GROMACS, PME).
+    coarse_ns_day
+        Nanoseconds a day of one core with 1000 beads of 100 g/mol, 5 in a nm³, at 7 fs (LAMMPS, table, no friction).
+    factors
+        Rule → measured over expected time of its jobs; 1 where it is not in there.
+    measured
+        Rule → number of jobs behind that factor.
+    """
+
+    atomistic_ns_day: float = 185.0
+    coarse_ns_day: float = 1450.0
+    factors: Mapping[str, float] = field(default_factory=dict)
+    measured: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def s_ps_atom(self) -> float:
+        """Seconds a picosecond and atom."""
+        return 86.4 / self.atomistic_ns_day / 1000
+
+    @property
+    def s_ps_bead(self) -> float:
+        """Seconds a picosecond and bead."""
+        return 86.4 / self.coarse_ns_day / 1000
 
 
-def _coarse_s(section: Spec, n_beads: float) -> float:
-    return 0.5 + COARSE_S_PS_BEAD * n_beads * (section["equilibration_ps_100"] + section["production_ps_100"])
+@dataclass(frozen=True)
+class Cost:
+    """What one job needs: core time (s), disk that it keeps and disk only while it runs (bytes); no job uses a GPU."""
+
+    seconds: float
+    kept_bytes: float = 0.0
+    scratch_bytes: float = 0.0
 
 
-def _shard_s(shard: Spec) -> float:
-    return STEP_START_S + len(expand_shard(shard)) * _coarse_s(shard["sampling"], shard["sampling"]["n_beads"])
+@dataclass(frozen=True)
+class _Asked:
+    """A plan on a machine, and what the costs of several jobs need of it."""
+
+    plan: Plan
+    rates: Rates
+
+    @cached_property
+    def runs(self) -> dict[str, list[Spec]]:
+        """Shard → its coarse runs."""
+        return {name: expand_shard(shard) for name, shard in (self.plan.shards | self.plan.prior_shards).items()}
+
+    @cached_property
+    def rows(self) -> int:
+        """Coarse runs of the whole plan."""
+        return sum(map(len, self.runs.values()))
+
+    @cached_property
+    def structures(self) -> tuple[int, int]:
+        """Coarse runs without friction, which networks learn from, and how many potentials they have between them."""
+        free = [spec for specs in self.runs.values() for spec in specs if spec["thermostat"] == "nose_hoover"]
+        return len(free), len({canonical_json(spec["potential"]) for spec in free})
+
+    def s_ps_bead(self, potential_id: str, thermostat: str = "nose_hoover") -> float:
+        """Seconds a picosecond and bead with a potential; they grow with the neighbours, so with the density."""
+        density_nm3 = REFERENCE_DENSITY_NM3  # of a liquid of the prior, on average
+        if potential_id in self.plan.inversions:
+            molecule_id = self.plan.inversions[potential_id]["molecule_id"]
+            density = self.plan.molecules[molecule_id].reference_density_kg_m3
+            density_nm3 = number_density_nm3(density, self.plan.species[molecule_id].molar_mass_g_mol)
+        return self.rates.s_ps_bead * THERMOSTAT_FACTOR[thermostat] * density_nm3 / REFERENCE_DENSITY_NM3
 
 
-def job_seconds(plan: Plan) -> dict[str, list[float]]:
+def job_costs(plan: Plan, rates: Rates | None = None) -> list[tuple[Job, Cost]]:
+    """Return the jobs of a plan with what each is expected to cost."""
+    rates = rates or Rates()
+    asked = _Asked(plan, rates)
+    costs = []
+    for job in workflow_jobs(plan):
+        cost = COSTS[job.rule](asked, job.key)
+        costs.append((job, replace(cost, seconds=cost.seconds * rates.factors.get(job.rule, 1.0))))
+    return costs
+
+
+def job_seconds(plan: Plan, rates: Rates | None = None) -> dict[str, list[float]]:
     """Return rule → expected core seconds of each of its jobs; reused records cost nothing."""
-    atoms = {name: species.n_atoms for name, species in plan.species.items()}
-    atomistic = {
-        run: _atomistic_s(plan.atomistic[run], atoms[plan.atomistic[run]["molecule"]["id"]])
-        for run in plan.to_simulate("atomistic")
-    }
-    inversions = []
-    for name in plan.to_simulate("inversions"):
-        spec = plan.inversions[name]
-        n_beads = plan.atomistic[spec["parent_run_ids"][0]]["n_molecules"]
-        iteration = INVERSION_OVERHEAD_S + COARSE_S_PS_BEAD * n_beads * spec["iteration_ps_100"]
-        inversions.append(STEP_START_S + 0.8 * spec["iterations_max"] * iteration)
-    shards = [_shard_s(plan.shards[name]) for name in plan.to_simulate("shards")]
-    prior_shards = [_shard_s(plan.prior_shards[name]) for name in plan.to_simulate("prior_shards")]
-    evaluations = [
-        STEP_START_S + len(spec["scale_factors"]) * spec["replicas"] * 1.3 * _coarse_s(spec, 200)
-        for spec in plan.evaluations.values()
-    ]
-    trainings = [TRAINING_S[model] for model in plan.scale.predictor.models for _ in plan.folds]
+    seconds: dict[str, list[float]] = {rule: [] for rule in COSTS}
+    for job, cost in job_costs(plan, rates):
+        seconds[job.rule].append(cost.seconds)
+    return seconds
+
+
+def _simulate_atomistic(asked: _Asked, run: str) -> Cost:
+    spec = asked.plan.atomistic[run]
+    lengths, n_molecules = spec["lengths"], spec["n_molecules"]
+    n_atoms = n_molecules * asked.plan.species[spec["molecule"]["id"]].n_atoms
+    blocks = min(NPT_BLOCKS, lengths["npt_max_ps"] / lengths["npt_block_ps"])
+    settling_ps = blocks * lengths["npt_block_ps"] + lengths["nvt_equilibration_ps"]
+    picoseconds = SQUEEZE_FACTOR * lengths["squeeze_ps"] + settling_ps + lengths["nvt_ps"]
+    frames = lengths["nvt_ps"] / spec["frame_ps"]
+    kept = RUN_BYTES + ATOM_BYTES * n_atoms + PICOSECOND_BYTES * picoseconds + BEAD_FRAME_BYTES * n_molecules * frames
+    seconds = 2 * STEP_START_S + asked.rates.s_ps_atom * n_atoms * picoseconds
+    return Cost(seconds, kept, TRAJECTORY_FRAME_BYTES * n_atoms * frames)
+
+
+def _observe_atomistic(asked: _Asked, run: str) -> Cost:
+    spec = asked.plan.atomistic[run]
+    frames = spec["lengths"]["nvt_ps"] / spec["frame_ps"]
+    return Cost(STEP_START_S + FRAME_S * spec["n_molecules"] * frames, RECORD_BYTES)
+
+
+def _invert(asked: _Asked, name: str) -> Cost:
+    spec = asked.plan.inversions[name]
+    n_beads, length_ps = asked.plan.atomistic[spec["parent_run_ids"][0]]["n_molecules"], spec["iteration_ps_100"]
+    iteration_s = VOTCA_ITERATION_S + ITERATION_FACTOR * asked.s_ps_bead(name) * n_beads * length_ps
+    kept = INVERSION_BYTES + ITERATION_BYTES * spec["iterations_max"]
+    dump = DUMP_BYTES * DUMP_FRAMES_1_PS * n_beads * length_ps
+    return Cost(STEP_START_S + spec["iterations_max"] * iteration_s, kept, dump)
+
+
+def _coarse_s(section: Spec, n_beads: float, s_ps_bead: float) -> float:
+    length_ps = section["equilibration_ps_100"] + section["production_ps_100"]
+    analysis_s = FRAME_S * n_beads * FRAMES_1_PS_100 * section["production_ps_100"]
+    return RUN_START_S + analysis_s + s_ps_bead * n_beads * length_ps
+
+
+def _frames_bytes(section: Spec, n_beads: float) -> float:
+    return TEXT_FRAME_BYTES * FRAMES_1_PS_100 * n_beads * section["production_ps_100"]
+
+
+def _simulate_shard(asked: _Asked, name: str) -> Cost:
+    specs = asked.runs[name]
+    seconds = sum(
+        _coarse_s(spec, spec["n_beads"], asked.s_ps_bead(spec["potential"]["parent_id"], spec["thermostat"]))
+        for spec in specs
+    )
+    scratch = max(_frames_bytes(spec, spec["n_beads"]) for spec in specs)
+    return Cost(STEP_START_S + seconds, len(specs) * RECORD_BYTES, scratch)
+
+
+def _evaluate(asked: _Asked, key: str) -> Cost:
+    spec, model = asked.plan.evaluations[key], key.partition(".")[2]
+    parent_id = spec["parent_potential_id"]
+    n_beads = asked.plan.atomistic[asked.plan.inversions[parent_id]["parent_run_ids"][0]]["n_molecules"]
+    named = model.rpartition("_")[2]
+    free_s = _coarse_s(spec, n_beads, asked.s_ps_bead(parent_id))
+    nvt_s = _coarse_s(spec, n_beads, asked.s_ps_bead(parent_id, named)) if named in THERMOSTAT_FACTOR else free_s
+    npt_ps = spec["equilibration_ps_100"] + spec["npt_ps_100"] if spec["npt_ps_100"] else 0
+    replicas = len(spec["scale_factors"]) * spec["replicas"]
+    seconds = replicas * (nvt_s + asked.s_ps_bead(parent_id) * n_beads * npt_ps)
+    if named in THERMOSTAT_FACTOR:  # one run without friction and one with some, to calibrate it
+        seconds += free_s + nvt_s
+    return Cost(STEP_START_S + seconds, replicas * RECORD_BYTES, _frames_bytes(spec, n_beads))
+
+
+def _train(asked: _Asked, key: str) -> Cost:
+    rows, potentials = asked.structures
+    read_s = 1.5 * STEP_START_S + ROW_S * asked.rows
+    if key.endswith(".bag2024"):
+        section = asked.plan.scale.predictor
+        networks = NETWORKS * section.bag2024_folds
+        batches = section.bag2024_epochs * max(1.0, rows / BATCH_ROWS)
+        return Cost(read_s + BATCH_S * batches * networks, NETWORK_BYTES * section.bag2024_folds)
+    # Runs of one potential, which differ in mass alone, are one liquid to learn from.
+    return Cost(read_s + GAUSSIAN_PROCESS_S * potentials**3, LIQUID_BYTES * potentials)
+
+
+def _tables(asked: _Asked, key: str) -> Cost:
+    plan = asked.plan
+    records = len(plan.atomistic) + len(plan.inversions) + len(plan.shards) + len(plan.evaluations)
+    return Cost(STEP_START_S + RECORD_S * records, ROW_BYTES * asked.rows)
+
+
+def _step(asked: _Asked, key: str) -> Cost:
+    return Cost(STEP_START_S, ROW_BYTES)
+
+
+def _report(asked: _Asked, key: str) -> Cost:
+    return Cost(2 * STEP_START_S + ROW_S * asked.rows, REPORT_BYTES)
+
+
+COSTS: Mapping[str, Callable[[_Asked, str], Cost]] = {
+    "simulate_atomistic": _simulate_atomistic,
+    "observe_atomistic": _observe_atomistic,
+    "invert": _invert,
+    "simulate_shard": _simulate_shard,
+    "simulate_prior_shard": _simulate_shard,
+    "list_records": _step,
+    "reuse_record": _step,
+    "assemble_tables": _tables,
+    "train": _train,
+    "evaluate": _evaluate,
+    "write_release": _tables,
+    "make_report": _report,
+}
+
+
+def benchmark_seconds(path: Path) -> float | None:
+    """Return the wall time in a benchmark file of Snakemake; None where there is none or it is not whole."""
+    try:
+        header, values = path.read_text().splitlines()[:2]
+        return float(dict(zip(header.split("\t"), values.split("\t"), strict=False))["s"])
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def measured_rates(plans: Iterable[Plan], benchmarks: Path, rates: Rates | None = None) -> Rates:
+    """Return rates with the factor of every rule that has benchmarks: the median of measured over expected time.
+
+    A job that was killed and went on has a benchmark of its last part only, hence the median.
+
+    Parameters
+    ----------
+    plans
+        Plans whose jobs may have been run; their ids tell what a benchmark measured.
+    benchmarks
+        Directory `benchmarks` of a results directory.
+    rates
+        What to start from.
+    """
+    rates = rates or Rates()
+    ratios: dict[str, dict[str, float]] = defaultdict(dict)
+    for plan in plans:
+        for job, cost in job_costs(plan, rates):
+            seconds = benchmark_seconds(benchmarks / job.rule / f"{job.name}.tsv")
+            if seconds:
+                ratios[job.rule][job.name] = seconds / cost.seconds
+    factors = {rule: median(found.values()) for rule, found in ratios.items()}
+    return replace(rates, factors=factors, measured={rule: len(found) for rule, found in ratios.items()})
+
+
+def given_rates(rates: Rates, atomistic_ns_day: float | None, coarse_ns_day: float | None) -> Rates:
+    """Return rates with those that the user knows better; the rules that a given rate decides need no factor.
+
+    Raises
+    ------
+    InputError
+        A rate is not above 0.
+    """
+    given = (
+        ("--ns-day-1000-atoms", "atomistic_ns_day", atomistic_ns_day, {"simulate_atomistic"}),
+        (
+            "--ns-day-1000-beads",
+            "coarse_ns_day",
+            coarse_ns_day,
+            {"simulate_shard", "simulate_prior_shard", "invert", "evaluate"},
+        ),
+    )
+    for option, name, value, rules in given:
+        if value is None:
+            continue
+        if not 0 < value < math.inf:
+            raise InputError(option, "", value, "a number above 0")
+        factors = {rule: factor for rule, factor in rates.factors.items() if rule not in rules}
+        rates = replace(rates, **{name: value}, factors=factors)
+    return rates
+
+
+@dataclass(frozen=True)
+class Schedule:
+    """How long jobs take on so many cores, and the most disk (bytes) that is in use on the way."""
+
+    wall_s: float
+    peak_bytes: float
+
+
+def schedule(costs: Sequence[tuple[Job, Cost]], slots: int, job_start_s: float = 0.0) -> Schedule:
+    """Return what happens when `slots` cores each take the next job whose inputs are there, first come first served.
+
+    Parameters
+    ----------
+    costs
+        Jobs in the order of the plan; what a job needs and no job here makes is taken to be there.
+    slots
+        Jobs that run at the same time.
+    job_start_s
+        What a scheduler adds to each job.
+    """
+    makers = {product: number for number, (job, _) in enumerate(costs) for product in (job.product, *job.also)}
+    waiting, followers = [], defaultdict(list)
+    for number, (job, _) in enumerate(costs):
+        needed = {makers[need] for need in job.needs if need in makers}
+        waiting.append(len(needed))
+        for other in needed:
+            followers[other].append(number)
+    ready = deque(number for number, count in enumerate(waiting) if count == 0)
+    running: list[tuple[float, int]] = []
+    now = kept = scratch = peak = 0.0
+    while ready or running:
+        while ready and len(running) < slots:
+            number = ready.popleft()
+            cost = costs[number][1]
+            scratch += cost.scratch_bytes
+            kept += cost.kept_bytes
+            heapq.heappush(running, (now + job_start_s + cost.seconds, number))
+        peak = max(peak, kept + scratch)
+        now, number = heapq.heappop(running)
+        scratch -= costs[number][1].scratch_bytes
+        for other in followers[number]:
+            waiting[other] -= 1
+            if waiting[other] == 0:
+                ready.append(other)
+    return Schedule(now, peak)
+
+
+def estimate(plan: Plan, rates: Rates, slots: int, on_cluster: bool = False) -> dict[str, Any]:
+    """Return what a plan costs, rule by rule and in all; times in hours or s, sizes in bytes.
+
+    Parameters
+    ----------
+    plan, rates
+        What is to be made, and how fast the machine is.
+    slots
+        Cores, or jobs at a time on a cluster.
+    on_cluster
+        Whether a scheduler adds its own time to each job.
+    """
+    costs = job_costs(plan, rates)
+    rows = []
+    for rule in COSTS:
+        own = [cost for job, cost in costs if job.rule == rule]
+        if own:
+            rows.append(
+                {
+                    "rule": rule,
+                    "jobs": len(own),
+                    "core_hours": sum(cost.seconds for cost in own) / 3600,
+                    "longest_job_hours": max(cost.seconds for cost in own) / 3600,
+                    "kept_bytes": sum(cost.kept_bytes for cost in own),
+                    "scratch_bytes": max(cost.scratch_bytes for cost in own),
+                    "measured_jobs": rates.measured[rule] if rule in rates.factors else 0,
+                }
+            )
+    course = schedule(costs, slots, CLUSTER_JOB_S if on_cluster else LOCAL_JOB_S)
     return {
-        "simulate_atomistic": list(atomistic.values()),
-        "observe_atomistic": [STEP_START_S + 1.0] * len(atomistic),
-        "invert": inversions,
-        "simulate_shard": shards,
-        "simulate_prior_shard": prior_shards,
-        "assemble_tables": [STEP_START_S],
-        "train": trainings,
-        "evaluate": evaluations,
-        "write_release": [STEP_START_S],
-        "make_report": [3 * STEP_START_S],
+        "scale": plan.scale.name,
+        "slots": slots,
+        "rules": rows,
+        "jobs": len(costs),
+        "core_hours": sum(row["core_hours"] for row in rows),
+        "gpu_hours": 0.0,  # every rule runs on CPU cores
+        "kept_bytes": sum(row["kept_bytes"] for row in rows),
+        "peak_bytes": course.peak_bytes,
+        "wall_s": course.wall_s,
     }

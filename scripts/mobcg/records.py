@@ -66,6 +66,28 @@ def work_directory(path: Path) -> Iterator[Path]:
         os.close(handle)
 
 
+def is_held(path: Path) -> bool | None:
+    """Return whether a process holds a work directory; None where that cannot be told from this machine.
+
+    The look takes a shared lock for an instant: a job that starts in that instant waits for it and goes on.
+    """
+    try:
+        handle = os.open(path / ".lock", os.O_RDONLY)
+    except OSError:
+        return None
+    try:
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        # A lock of another node need not be seen here: free is known only of those taken on this machine.
+        owner = os.pread(handle, 200, 0).decode(errors="replace")
+        return False if owner.endswith(f" on {socket.gethostname()}") else None
+    except BlockingIOError:
+        return True
+    except OSError:
+        return None
+    finally:
+        os.close(handle)
+
+
 def write_record(path: Path, table: str, row: Mapping[str, Any]) -> None:
     """Write one row of a table of `mobcg.schema` as a Parquet file, atomically.
 

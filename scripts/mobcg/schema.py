@@ -104,6 +104,9 @@ STATUS = (
     Column("status", TEXT, "", "ok, or failed with the reason beside it", required=True, allowed=("ok", "failed")),
     Column("reason", TEXT, "", "why the run failed, or what to know of it; null where there is nothing to say"),
 )
+RETRIES = Column(
+    "retries", WHOLE, "", "attempts before the last, each given up as unstable and repeated in smaller steps", minimum=0
+)
 PROVENANCE = (
     Column("spec", TEXT, "", "what was asked for, as canonical JSON; its SHA-256 begins with the id", required=True),
     Column("versions", TEXT, "", "program → version that made the row, as JSON", required=True),
@@ -300,6 +303,7 @@ ATOMISTIC = Table(
             above=0,
         ),
         _number("time_step_fs", "fs", "time step that the run ended with", "Δt", above=0, maximum=100),
+        RETRIES,
         _number("production_ps", "ps", "length of the NVT production", "t_prod", above=0, expected=True),
         *DIFFUSION,
         *STRUCTURE,
@@ -350,6 +354,7 @@ POTENTIALS = Table(
         Column("pressure_bar", REAL, "bar", "pressure of the last iterations", "p"),
         _number("pressure_bar_se", "bar", "its standard error", "SE(p)", minimum=0),
         Column("n_iterations", WHOLE, "", "iterations done", minimum=0),
+        RETRIES,
         _number("rdf_deviation", "", "sum over bins of |g - g_target|, mean of the last iterations", minimum=0),
         _number("rdf_deviation_noise", "", "what that sum is expected to be from sampling noise alone", minimum=0),
         Column("history_rdf_deviation", CURVE, "", "sum over bins of |g - g_target| of each iteration (not the grid)"),
@@ -382,6 +387,7 @@ COARSE = Table(
         Column("n_beads", WHOLE, "", "beads in the box", "N", required=True, minimum=2),
         _number("box_length_nm", "nm", "edge of the cubic box", "L", above=0, maximum=1000, expected=True),
         _number("time_step_fs", "fs", "time step that the run ended with", "Δt", above=0, maximum=100),
+        RETRIES,
         _number("production_ps", "ps", "length of the production run", "t_prod", above=0, expected=True),
         *DIFFUSION,
         *PRESSURE,
@@ -468,6 +474,7 @@ EVALUATION = Table(
         _number("density_1atm_kg_m3_se", "kg/m**3", "its standard error, from time blocks", "SE(ρ)", minimum=0),
         _number("score", "", "sqrt((e/0.1)² + (ln α/ln 2)²), smaller is better", "S", minimum=0, expected=True),
         _number("score_se", "", "its standard error, from those of e and α", "SE(S)", minimum=0),
+        RETRIES,
         _curve("potential_kj_mol", "kJ/mol", "the pair potential that was run", "U(r)"),
         *STRUCTURE,
         *DISPLACEMENT,

@@ -47,6 +47,7 @@ def too_small(tmp_path_factory):
 def test_a_box_too_small_is_a_result_with_a_reason(too_small):
     result = BeadTrajectory.load(too_small / "beads.npz")
     assert result.metadata["status"] == "failed"
+    assert result.metadata["retries"] == 0
     assert re.search(r"box of 64 molecules came out as 2\.\d+ nm", result.metadata["reason"])
     assert result.positions_nm.shape == (0, 64, 3)
     assert result.mass_g_mol == pytest.approx(78.11, abs=0.01)
@@ -59,6 +60,16 @@ def test_a_second_start_repeats_no_stage(too_small):
     reason = BeadTrajectory.load(too_small / "beads.npz").metadata["reason"]
     assert simulate(SMALL, too_small / "work", Machine()).metadata["reason"] == reason
     assert {path: path.stat().st_mtime_ns for path in stages} == before
+
+
+def test_attempts_found_unstable_are_counted_and_not_repeated(tmp_path):
+    for step in ("2", "1", "0.5"):
+        (tmp_path / f"step_{step}_fs").mkdir()
+        (tmp_path / f"step_{step}_fs/failed").write_text("npt_00: Too many LINCS warnings")
+    known = simulate(SMALL, tmp_path, Machine()).metadata
+    assert (known["status"], known["retries"]) == ("failed", 2)
+    assert "down to 0.5 fs" in known["reason"]
+    assert not list(tmp_path.glob("step_*/*.gro"))
 
 
 def test_when_the_time_is_up_the_exit_status_asks_for_another_start(tmp_path, capsys):

@@ -122,6 +122,20 @@ def test_a_failed_run_of_each_kind_is_named_with_its_reason(tmp_path, tables):
     assert "1 of 3 replicas failed" in text
 
 
+def test_runs_that_needed_smaller_steps_are_counted(tmp_path, tables):
+    assert "Runs that were retried" not in " ".join(made(tmp_path / "none", tables)[1].text)
+    for name, retries in (("atomistic", 1), ("coarse", 2)):
+        tables[name][0] = tables[name][0] | {"retries": retries}
+    tables["coarse"][1] = failed(tables["coarse"][1], "lost atoms") | {"retries": 2}
+    text = " ".join(made(tmp_path / "some", tables)[1].text)
+    for words in (
+        "atomistic 1 1 attempt repeated in smaller steps, then succeeded",
+        "coarse 1 2 attempts repeated in smaller steps, then succeeded",
+        "coarse 1 2 attempts repeated in smaller steps, and failed in the end",
+    ):
+        assert words in text
+
+
 @pytest.mark.parametrize("missing", ["molecules", "atomistic", "potentials", "coarse", "evaluation"])
 def test_a_missing_table_makes_a_note(tmp_path, tables, missing):
     del tables[missing]

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from pathlib import Path
 
 import pytest
 from rdkit import Chem
 from rdkit.Chem import inchi
 
+from mobcg.config import read_config
+from mobcg.jobs import workflow_jobs
+from mobcg.plan import load_plan
 from tests.workflow.conftest import REPOSITORY, snakemake
 
 SCALES = sorted(path.stem for path in (REPOSITORY / "config/scale").glob("*.yaml"))
@@ -28,7 +32,7 @@ def job_counts(printed: str) -> dict[str, int]:
 
 
 @pytest.mark.parametrize("scale", SCALES)
-def test_every_scale_plans(workflow: Path, scale: str) -> None:
+def test_every_scale_plans(workflow: Path, scale: str, monkeypatch: pytest.MonkeyPatch) -> None:
     done = snakemake(
         workflow,
         "--profile",
@@ -46,6 +50,10 @@ def test_every_scale_plans(workflow: Path, scale: str) -> None:
     assert counts["simulate_atomistic"] == counts["observe_atomistic"]
     assert counts["write_release"] == counts["make_report"] == 1
     assert sum(counts.values()) - counts["total"] == counts["total"]
+    # What `mobcg estimate` and `mobcg status` tell of is what Snakemake would run.
+    monkeypatch.chdir(workflow)
+    told = Counter(job.rule for job in workflow_jobs(load_plan(read_config() | {"scale": scale})))
+    assert told == {rule: count for rule, count in counts.items() if rule not in ("all", "total")}
 
 
 @pytest.mark.parametrize("profile", ["slurm", "profiles/slurm", "profiles/workstation"])

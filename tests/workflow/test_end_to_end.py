@@ -3,17 +3,25 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
 import time
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 
 import pyarrow.parquet as pq
 import pytest
 
 from mobcg.__main__ import main
+from mobcg.config import read_config
+from mobcg.estimate import Rates, benchmark_seconds, estimate, given_rates, measured_rates
+from mobcg.jobs import workflow_jobs
+from mobcg.plan import Plan, load_plan
+from mobcg.status import plan_status
 from tests.workflow.conftest import REPOSITORY, copy_workflow, environment, snakemake, snakemake_command
 from tests.workflow.test_dry_runs import HEPTANE, job_counts
 
@@ -117,17 +125,56 @@ def test_the_report_shows_it(finished: Path) -> None:
     assert "rough" in page
 
 
+@pytest.fixture
+def plan(finished: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
+    monkeypatch.chdir(finished)
+    return load_plan(read_config() | {"scale": WORDS[-1].removeprefix("scale=")})
+
+
+def test_the_status_of_a_finished_run(plan: Plan) -> None:
+    for stage in plan_status(plan):
+        assert stage.done == stage.planned > 0, stage.stage
+        assert (stage.failed, stage.running, stage.stopped, stage.broken) == ({}, {}, {}, {})
+
+
+def test_the_bare_speed_of_gromacs_gives_the_time_of_the_jobs(plan: Plan) -> None:
+    speeds = []
+    for run, spec in plan.atomistic.items():
+        n_atoms = spec["n_molecules"] * plan.species[spec["molecule"]["id"]].n_atoms
+        (log,) = Path(f"results/work/atomistic/{run}").glob("step_*/nvt.log")
+        speeds.append(float(re.findall(r"^Performance: +([\d.]+)", log.read_text(), re.MULTILINE)[-1]) * n_atoms / 1000)
+    rates = given_rates(Rates(), median(speeds), None)
+    ratio = measured_rates([plan], Path("results/benchmarks"), rates).factors["simulate_atomistic"]
+    assert 1 / 1.5 < ratio < 1.5
+
+
+def test_the_estimate_from_benchmarks_is_what_the_run_took(plan: Plan) -> None:
+    benchmarks = Path("results/benchmarks")
+    rates = measured_rates([plan], benchmarks)
+    jobs = Counter(job.rule for job in workflow_jobs(plan))
+    assert rates.measured == {rule: count for rule, count in jobs.items() if rule != "list_records"}
+    took_s = sum(benchmark_seconds(path) for path in benchmarks.rglob("*.tsv"))
+    found = estimate(plan, rates, slots=2)
+    assert 1 / 1.5 < 3600 * found["core_hours"] / took_s < 1.5
+    kept_bytes = sum(path.stat().st_size for path in Path("results").rglob("*") if path.is_file())
+    assert 1 / 1.5 < found["kept_bytes"] / kept_bytes < 1.5
+
+
 def test_a_second_start_does_nothing(finished: Path) -> None:
     done = snakemake(finished, *WORDS, "-n")
     assert "Nothing to be done" in done.stdout + done.stderr
 
 
-def test_a_release_is_extended_by_one_molecule_and_nothing_else_runs(finished: Path, release: Path) -> None:
+def test_a_release_is_extended_by_one_molecule_and_nothing_else_runs(
+    finished: Path, release: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     molecule = finished / "config/molecules/n-heptane.yaml"
     molecule.write_text(HEPTANE)
     try:
         base = ("base_release=" + str(release), "results_dir=elsewhere")
         done = snakemake(finished, *WORDS, *base, "-n", "--quiet", "rules")
+        monkeypatch.chdir(finished)
+        extended = load_plan(read_config() | dict(word.split("=") for word in (WORDS[-1], *base)))
     finally:
         molecule.unlink()
     assert done.returncode == 0, done.stdout + done.stderr
@@ -136,3 +183,6 @@ def test_a_release_is_extended_by_one_molecule_and_nothing_else_runs(finished: P
     # The two liquids are scored again, with models trained anew: their records come from the base release.
     assert counts["reuse_record"] == 4
     assert counts["evaluate"] == 3 * 6
+    assert Counter(job.rule for job in workflow_jobs(extended)) == {
+        rule: count for rule, count in counts.items() if rule not in ("all", "total")
+    }

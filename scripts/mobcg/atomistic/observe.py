@@ -42,6 +42,7 @@ def record(spec: Spec, trajectory: BeadTrajectory) -> dict[str, Any]:
         **identity_columns(spec),
         "mass_g_mol": trajectory.mass_g_mol,
         **{key: known[key] for key in ("status", "reason", "versions")},
+        "retries": known.get("retries"),  # trajectories of the first version do not say
     }
     if known["status"] != "ok":
         return row

@@ -87,13 +87,15 @@ def simulate(spec: Spec, work: Path, machine: Machine, molecules_dir: Path = Pat
     progress = Progress(f"{spec['molecule']['id']} {run_id(spec)}")
     steps_fs = [files.time_step_fs / 2**halving for halving in range(HALVINGS + 1)]
     reason = ""
-    for time_step_fs in steps_fs:
+    for retries, time_step_fs in enumerate(steps_fs):
         directory = work / f"step_{time_step_fs:g}_fs"
         verdict = directory / "failed"
         try:
             if verdict.exists():
                 raise UnstableError(verdict.read_text())
-            return simulate_at(spec, files, time_step_fs, directory, machine, progress)
+            beads = simulate_at(spec, files, time_step_fs, directory, machine, progress)
+            beads.metadata["retries"] = retries
+            return beads
         except UnstableError as error:
             reason = f"unstable with time steps down to {time_step_fs:g} fs: {error}"
             verdict.write_text(str(error))
@@ -104,10 +106,10 @@ def simulate(spec: Spec, work: Path, machine: Machine, molecules_dir: Path = Pat
             reason = str(error)
             break
     progress.say(f"failed: {reason}")
-    return without_frames(spec, files, reason)
+    return without_frames(spec, files, reason, retries)
 
 
-def without_frames(spec: Spec, files: MoleculeFiles, reason: str) -> BeadTrajectory:
+def without_frames(spec: Spec, files: MoleculeFiles, reason: str, retries: int) -> BeadTrajectory:
     """Return the result of a run that failed: no frames, no box, and the reason in its metadata."""
     return BeadTrajectory(
         positions_nm=np.zeros((0, spec["n_molecules"], 3)),
@@ -115,7 +117,7 @@ def without_frames(spec: Spec, files: MoleculeFiles, reason: str) -> BeadTraject
         frame_ps=spec["frame_ps"],
         mass_g_mol=float(files.masses_g_mol.sum()),
         temperature_k=spec["temperature_k"],
-        metadata={"status": "failed", "reason": reason, "versions": versions("gmx", "mobcg")},
+        metadata={"status": "failed", "reason": reason, "retries": retries, "versions": versions("gmx", "mobcg")},
     )
 
 

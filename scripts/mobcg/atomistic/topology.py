@@ -152,7 +152,9 @@ def build_topology(smiles: str, where: str = "SMILES") -> Topology:
         return key
 
     def keyed(terms: Iterable[tuple[int, ...]], name: str, table: Mapping[Types, tuple]) -> tuple:
-        return tuple((term, find(name, tuple(bonded[i] for i in term), table)) for term in terms)
+        typed = [(term, tuple(bonded[i] for i in term)) for term in terms]
+        keys = {types: find(name, types, table) for types in dict.fromkeys(types for _, types in typed)}
+        return tuple((term, keys[types]) for term, types in typed)
 
     bonds = keyed(bond_terms(molecule), "bond", tables.bonds)
     angles = keyed(angle_terms(molecule), "angle", tables.angles)

@@ -11,7 +11,7 @@ import math
 import os
 import signal
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -97,6 +97,8 @@ class CoarseRun:
         Mean pressure (kinetic and conservative) and its standard error from time blocks.
     time_step_fs
         Time step that the run ended with.
+    retries
+        Attempts before it, each with twice the time step of the next.
     """
 
     trajectory: BeadTrajectory
@@ -106,6 +108,7 @@ class CoarseRun:
     pressure_bar: float
     pressure_bar_se: float
     time_step_fs: float
+    retries: int = 0
 
     @property
     def production_ps(self) -> float:
@@ -192,7 +195,9 @@ def simulate(
         return _read_run(directory, state, lengths, thermostat, friction_1_ps)
 
     longest_ps = friction_step_ps(thermostat, friction_1_ps, number_density_nm3)
-    return _with_halvings(time_step_fs(potential_kj_mol, mass_g_mol, temperature_k, longest_ps), attempt)
+    first_fs = time_step_fs(potential_kj_mol, mass_g_mol, temperature_k, longest_ps)
+    run = _with_halvings(first_fs, attempt)
+    return replace(run, retries=round(math.log2(first_fs / run.time_step_fs)))
 
 
 def simulate_npt(
@@ -260,6 +265,7 @@ def measure(run: CoarseRun) -> dict[str, Any]:
         "temperature_measured_k": run.temperature_measured_k,
         "box_length_nm": trajectory.box_length_nm,
         "time_step_fs": run.time_step_fs,
+        "retries": run.retries,
         "production_ps": run.production_ps,
         "diffusion_nm2_ns": dynamics.diffusion_nm2_ns,
         "diffusion_nm2_ns_se": dynamics.diffusion_nm2_ns_se,

@@ -309,12 +309,18 @@ def try_once(main_dir: Path, spec: Mapping[str, Any], liquid: Liquid, changes: M
     return iterations
 
 
-def try_all(work_dir: Path, spec: Mapping[str, Any], liquid: Liquid) -> list[Iteration]:
-    """Return the iterations of the first attempt that succeeds; raises `SimulationError` where none does."""
-    reasons = []
+def try_all(work_dir: Path, spec: Mapping[str, Any], liquid: Liquid) -> tuple[list[Iteration], int]:
+    """Return the iterations of the first attempt that succeeds, and how many failed before it.
+
+    Raises
+    ------
+    SimulationError
+        None succeeds.
+    """
+    reasons: list[str] = []
     for number, changes in enumerate(ATTEMPTS, start=1):
         try:
-            return try_once(work_dir / f"attempt_{number}", spec, liquid, changes)
+            return try_once(work_dir / f"attempt_{number}", spec, liquid, changes), len(reasons)
         except ProgramError:
             raise
         except SimulationError as error:
@@ -381,7 +387,8 @@ def invert(spec: Mapping[str, Any], parents: Sequence[Mapping[str, Any]], work_d
         liquid = liquid_of(spec, parents)
         row["number_density_nm3"] = liquid.number_density_nm3
         with work_directory(work_dir):
-            return row | result_columns(try_all(work_dir, spec, liquid), liquid.target)
+            iterations, retries = try_all(work_dir, spec, liquid)
+        return row | result_columns(iterations, liquid.target) | {"retries": retries}
     except ProgramError:
         raise
     except SimulationError as error:

@@ -223,6 +223,7 @@ EVALUATION_COLUMNS = frozenset(
         "pressure_bar_se",
         "rdf",
         "rdf_se",
+        "retries",
         "msd_time_ps",
         "msd_nm2",
     }

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
-from mobcg.report.release import Release, failures, program_versions, remarks
+from mobcg.report.release import Release, failures, program_versions, remarks, retries
 from mobcg.report.scores import HEADINGS, TIE_ERRORS, Score, Summary, table_cells
 from mobcg.schema import TABLES
 
@@ -144,6 +144,9 @@ def _has_status(table: str) -> bool:
 def _failed(release: Release) -> str:
     failed = failures(release)
     parts = [_reasons("Runs that failed", failed) if failed else '<p class="note">No run failed.</p>']
+    repeated = retries(release)
+    if repeated:
+        parts.append(_reasons("Runs that were retried", repeated))
     noted = remarks(release)
     if noted:
         parts.append(_reasons("Remarks on runs that succeeded", noted))

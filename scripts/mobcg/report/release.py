@@ -156,6 +156,19 @@ def remarks(release: Release) -> list[tuple[str, str, int]]:
     return _reasons((table, row["reason"]) for table in release.rows for row in release.ok(table) if row.get("reason"))
 
 
+def retries(release: Release) -> list[tuple[str, str, int]]:
+    """Return (table, what, number of rows) of the runs that needed more than one attempt, as `failures`."""
+    tried = ((table, row) for table, rows in release.rows.items() for row in rows if row.get("retries"))
+    ends = {"ok": "then succeeded", "failed": "and failed in the end"}
+    return _reasons(
+        (
+            table,
+            f"{row['retries']} attempt{'s' * (row['retries'] > 1)} repeated in smaller steps, {ends[row['status']]}",
+        )
+        for table, row in tried
+    )
+
+
 def _reasons(found: Iterable[tuple[str, str]]) -> list[tuple[str, str, int]]:
     counts = Counter((table, first_line(reason)) for table, reason in found)
     return [(table, reason, count) for (table, reason), count in sorted(counts.items(), key=lambda x: (-x[1], x[0]))]

@@ -1,0 +1,50 @@
+from pathlib import Path
+
+import pytest
+
+from mobcg.jobs import workflow_jobs
+from mobcg.plan import Plan, load_plan, record_files
+
+REPOSITORY = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def plan(monkeypatch: pytest.MonkeyPatch) -> Plan:
+    monkeypatch.chdir(REPOSITORY)
+    return load_plan({"version": "2026.11.0", "scale": "demo"})
+
+
+def reusing(plan: Plan, **reused: frozenset[str]) -> Plan:
+    fields = {name: getattr(plan, name) for name in Plan.__dataclass_fields__}
+    return Plan(**(fields | {"reused": reused}))
+
+
+def test_every_need_is_made_by_an_earlier_job(plan: Plan) -> None:
+    parent = next(iter(plan.inversions))
+    for each in (plan, reusing(plan, atomistic=frozenset(plan.atomistic), potentials=frozenset([parent]))):
+        made: set[str] = set()
+        for job in workflow_jobs(each):
+            assert made.issuperset(job.needs), job
+            made.update({job.product, *job.also})
+
+
+def test_every_record_of_the_plan_is_a_product(plan: Plan) -> None:
+    products = [product for job in workflow_jobs(plan) for product in (job.product, *job.also)]
+    assert len(set(products)) == len(products)
+    assert {path for paths in record_files(plan).values() for path in paths} <= set(products)
+
+
+def test_what_is_reused_is_taken_over_once_and_made_by_nothing_else(plan: Plan) -> None:
+    liquid, *_ = plan.atomistic
+    jobs = workflow_jobs(reusing(plan, atomistic=frozenset([liquid])))
+    of_it = [(job.rule, job.product) for job in jobs if job.key == liquid]
+    assert of_it == [("reuse_record", f"results/reused/atomistic/{liquid}.parquet")]
+    assert [job.name for job in jobs if job.rule == "reuse_record"] == [f"atomistic/{liquid}"]
+
+
+def test_a_model_is_trained_for_the_folds_that_are_scored_and_for_the_release(plan: Plan) -> None:
+    fewer = {key: spec for key, spec in plan.evaluations.items() if not key.endswith(".bag2024")}
+    fields = {name: getattr(plan, name) for name in Plan.__dataclass_fields__}
+    trained = [job.key for job in workflow_jobs(Plan(**(fields | {"evaluations": fewer}))) if job.rule == "train"]
+    assert [key for key in trained if key.endswith(".bag2024")] == ["all.bag2024"]
+    assert sum(key.endswith(".mobcg") for key in trained) == len(plan.folds)
