@@ -5,10 +5,15 @@
 # why  everything below is learned from, and scored against, these runs
 
 
+# In no `params`: what is kept of a run changes nothing in it, and must not repeat it.
+BEADS = f"{RESULTS}/atomistic/{{run_id}}.npz"
+KEEP_ATOMS = "--keep-atoms" if PLAN.config.keep_trajectories == "all" else ""
+
+
 # A molecule's all-atom run: topology, box, minimisation, NPT until the density has settled, NVT.
 rule simulate_atomistic:
     output:
-        f"{RESULTS}/atomistic/{{run_id}}.npz",
+        temp(BEADS) if PLAN.config.keep_trajectories == "none" else BEADS,
     log:
         f"{RESULTS}/logs/simulate_atomistic/{{run_id}}.log",
     benchmark:
@@ -25,13 +30,13 @@ rule simulate_atomistic:
         work=lambda wildcards: f"{RESULTS}/work/atomistic/{wildcards.run_id}",
     shell:
         "python -m mobcg.atomistic.simulate --spec {params.spec:q} --molecules-dir {params.molecules:q}"
-        " --work {params.work:q} --out {output} 2>&1 | tee {log}"
+        " --work {params.work:q} --out {output} {KEEP_ATOMS} 2>&1 | tee {log}"
 
 
 # Structure and dynamics of the bead trajectory; apart from the run, so that a better analysis repeats no simulation.
 rule observe_atomistic:
     input:
-        f"{RESULTS}/atomistic/{{run_id}}.npz",
+        BEADS,
     output:
         f"{RESULTS}/atomistic/{{run_id}}.parquet",
     log:

@@ -10,6 +10,7 @@ import argparse
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ from mobcg.config import (
 from mobcg.errors import InputError
 from mobcg.molecule import Species, molecules_in_box, species_of, topology_path
 from mobcg.records import atomic_path
+from mobcg.step import run_step
 from mobcg.units import number_density_nm3
 
 Spec = dict[str, Any]
@@ -422,4 +424,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_step(main))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
+import os
 import re
 import shutil
 import signal
@@ -22,16 +24,47 @@ VERSION_QUERIES: Mapping[str, tuple[Sequence[str], str]] = {
     "csg_inverse": (("--help",), r"version (\d+(?:\.\d+)*)"),
     "csg_stat": (("--help",), r"version (\d+(?:\.\d+)*)"),
 }
+# Time that a program gets to end by itself when the step is asked to stop: mdrun writes a checkpoint. Slurm's own
+# default between SIGTERM and SIGKILL is 30 s.
+GRACE_S = 20.0
+# What programs print, and the space that is left, when the machine gave out and not the physics.
+MACHINE_TROUBLE = (
+    "No space left on device",
+    "Disk quota exceeded",
+    "Read-only file system",
+    "Input/output error",
+    "Stale file handle",
+    "Cannot allocate memory",
+    "Not enough memory",
+    "command not found",
+    "error while loading shared libraries",
+)
+LEAST_FREE_BYTES = 2**20
 
 
 class ProgramError(SimulationError):
-    """A program ended with a status other than 0; `returncode` is negative for a signal, as in `subprocess`."""
+    """A program ended with a status other than 0, or with 0 and without its product, which `found` tells.
 
-    def __init__(self, command: Sequence[str], returncode: int, log: Path) -> None:
+    `returncode` is negative for a signal, as in `subprocess`.
+    """
+
+    def __init__(self, command: Sequence[str], returncode: int, log: Path, found: str = "") -> None:
         self.command, self.returncode, self.log = list(command), returncode, log
         self.tail = _last_lines(log, 12)
         how = signal.Signals(-returncode).name if returncode < 0 else f"exit status {returncode}"
+        how += f", but {found}" if found else ""
         super().__init__(f"{Path(command[0]).name} ended with {how}; see {log}\n{self.tail}")
+
+
+def machine_trouble(output: str, directory: Path) -> str | None:
+    """Return what shows that the machine failed a program, None where nothing does.
+
+    A full disk keeps programs from saying that it is full, so the space left where they wrote counts too.
+    """
+    for sign in MACHINE_TROUBLE:
+        if sign in output:
+            return sign
+    return "no space left on the disk" if shutil.disk_usage(directory).free < LEAST_FREE_BYTES else None
 
 
 def _last_lines(path: Path, count: int) -> str:
@@ -57,6 +90,9 @@ def run(
 ) -> None:
     """Run one program in `cwd`, its output appended to `log`; it is killed when this process dies.
 
+    Where this process is asked to stop (`mobcg.step.run_step`), the program and all that it started get SIGTERM, and
+    `GRACE_S` to end by themselves.
+
     Raises
     ------
     ProgramError
@@ -67,28 +103,51 @@ def run(
         stream.write(f"$ {' '.join(map(str, command))}\n")
         stream.flush()
         try:
-            done = subprocess.run(
+            process = subprocess.Popen(
                 [str(word) for word in command],
                 cwd=cwd,
                 stdout=stream,
                 stderr=subprocess.STDOUT,
-                input=stdin,
+                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
                 text=True,
-                timeout=timeout_s,
                 env=env,
-                check=False,
                 close_fds=False,  # the lock of the work directory is inherited, see records.work_directory
+                process_group=0,  # so that whatever the program has started can be stopped with it
                 preexec_fn=_die_with_parent,
             )
-            returncode = done.returncode
+            returncode = _returncode(process, stdin, timeout_s)
         except subprocess.TimeoutExpired:
             stream.write(f"stopped: it ran longer than {timeout_s} s\n")
             returncode = -signal.SIGKILL
         except OSError as error:
+            if error.filename is None:
+                raise
             stream.write(f"{error.filename}: {error.strerror}; `mobcg doctor` tells how to get a program\n")
             returncode = 127
     if returncode != 0:
         raise ProgramError(command, returncode, log)
+
+
+def _returncode(process: subprocess.Popen, stdin: str | None, timeout_s: float | None) -> int:
+    try:
+        process.communicate(stdin, timeout=timeout_s)
+    except subprocess.TimeoutExpired:
+        _stop(process, signal.SIGKILL)
+        raise
+    except BaseException:
+        _stop(process, signal.SIGTERM)
+        raise
+    return process.returncode
+
+
+def _stop(process: subprocess.Popen, number: signal.Signals) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, number)
+        try:
+            process.wait(GRACE_S)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 @cache

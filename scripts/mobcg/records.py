@@ -50,7 +50,7 @@ def work_directory(path: Path) -> Iterator[Path]:
     Programs started inside inherit the lock, so one that outlives a killed step still keeps a second writer out.
     """
     path.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT)
+    handle = _open_lock(path / ".lock")
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -64,6 +64,15 @@ def work_directory(path: Path) -> Iterator[Path]:
         yield path
     finally:
         os.close(handle)
+
+
+def _open_lock(path: Path) -> int:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    wanted = path.parent.stat().st_mode & 0o666
+    if os.fstat(handle).st_uid == os.geteuid() and os.fstat(handle).st_mode & 0o777 != wanted:
+        # Whoever may write into the directory may take its lock: a group that shares its releases.
+        os.fchmod(handle, wanted)
+    return handle
 
 
 def write_record(path: Path, table: str, row: Mapping[str, Any]) -> None:

@@ -1,24 +1,30 @@
 """One atomistic run: box, minimisation, squeeze, NPT until the density has settled, NVT at that density → beads.
 
     python -m mobcg.atomistic.simulate --spec '<json>' --work DIR --out beads.npz [--molecules-dir DIR]
-        [--threads 1] [--max-hours H]
+        [--threads 1] [--max-hours H] [--keep-atoms]
 
 Started again after any interruption it goes on where it was. With one thread the result is bitwise the same however
-often that happened. A run whose physics fails gives a file without frames and with the reason.
+often that happened. A run whose physics fails gives a file without frames and with the reason. What is left in DIR of a
+finished run (`FINISHED`) is enough to repeat its production bit by bit, and not more.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import gzip
 import json
 import math
+import shutil
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mobcg.atomistic.beads import read_beads, scale_molecules, whole_molecules
+from mobcg.atomistic.beads import Beads, read_beads, scale_molecules, whole_molecules
 from mobcg.atomistic.density import SettledDensity, judge_density
 from mobcg.atomistic.force_field import MoleculeFiles, molecule_files
 from mobcg.atomistic.gromacs import (
@@ -29,16 +35,20 @@ from mobcg.atomistic.gromacs import (
     UnstableError,
     minimise,
     read_energies,
+    remove_products,
     run_stage,
     steps,
+    write_compressed_trajectory,
 )
 from mobcg.atomistic.topology import format_top
+from mobcg.doctor import require
 from mobcg.errors import InputError, SimulationError
 from mobcg.observables import BeadTrajectory
 from mobcg.pair import CUTOFF_NM
-from mobcg.plan import Spec, run_id, seed
+from mobcg.plan import Spec, canonical_json, run_id, seed
 from mobcg.programs import ProgramError, run, versions
-from mobcg.records import work_directory
+from mobcg.records import atomic_path, work_directory
+from mobcg.step import run_step
 from mobcg.units import mass_density_kg_m3, number_density_nm3
 
 # Fractions of the expected density at which molecules are inserted: looser where the tighter does not take them all.
@@ -53,6 +63,23 @@ TEMPERATURE_TOLERANCE = 0.03
 BLOCKS_LIKELY = 3
 UNSETTLED = "the density was still drifting when npt_max_ps was reached"
 EXIT_UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: start again
+EQUILIBRATED_FILE = "equilibrated.json"
+# What stays of a finished run: topology, the box it began with, the parameters of each stage, the state that the
+# production starts from, its last frame, and the logs (compressed, with the version and the command of each program).
+FINISHED = (
+    "molecule.itp",
+    "molecule.gro",
+    "system.top",
+    "box.gro",
+    "*.mdp",
+    EQUILIBRATED_FILE,
+    "nvt_equilibration.gro",
+    "nvt_equilibration.cpt",
+    "nvt.gro",
+    "nvt.xtc",
+    "*.log.gz",
+    "*.out",
+)
 
 
 def simulate(spec: Spec, work: Path, machine: Machine, molecules_dir: Path = Path()) -> BeadTrajectory:
@@ -125,9 +152,23 @@ def simulate_at(
     """Run or continue all stages with one time step; raises what `simulate` turns into a failed result, too."""
     directory.mkdir(parents=True, exist_ok=True)
     write_molecule(directory, files, spec["n_molecules"])
+    stages = planned_stages(spec, time_step_fs)
+    progress.later_steps = stages["nvt"].n_steps
+    state = directory / EQUILIBRATED_FILE
+    if not state.exists():
+        _write_json(state, equilibrate(spec, files, stages, directory, machine, progress))
+    known = json.loads(state.read_text())
+    density, box_length_nm = SettledDensity(**known["density"]), known["box_length_nm"]
+    beads = produce(spec, files, stages["nvt"], directory, box_length_nm, machine, progress)
+    return collect(spec, files, directory, box_length_nm, stages["nvt"], density, beads)
+
+
+def equilibrate(
+    spec: Spec, files: MoleculeFiles, stages: Mapping[str, Stage], directory: Path, machine: Machine, progress: Progress
+) -> dict[str, Any]:
+    """Run or continue all that comes before the production; return the density found and the edge of its box (nm)."""
     box = fill_box(directory, spec, files)
     relaxed = minimise(directory, box, "minimised", machine)
-    stages = planned_stages(spec, time_step_fs)
     progress.later_steps = sum(stage.n_steps for stage in stages.values())
     progress.later_steps += (BLOCKS_LIKELY - 1) * stages["npt"].n_steps
 
@@ -138,7 +179,7 @@ def simulate_at(
     last = advance(stages["squeeze"], relaxed)
     blocks: list[Path] = []
     while True:
-        block = npt_block(spec, time_step_fs, len(blocks))
+        block = npt_block(spec, stages["npt"].time_step_fs, len(blocks))
         last = advance(block, last)
         blocks.append(directory / f"{block.name}.edr")
         density = density_of(blocks)
@@ -150,9 +191,46 @@ def simulate_at(
         if time_is_up or (density.settled and density.precise):
             break
     start, box_length_nm = rescale(directory, last, density.mean_kg_m3, spec, files)
-    equilibrated = advance(stages["nvt_equilibration"], start)
-    advance(stages["nvt"], equilibrated)
-    return collect(spec, files, directory, box_length_nm, stages["nvt"], density)
+    advance(stages["nvt_equilibration"], start)
+    return {"density": dataclasses.asdict(density), "box_length_nm": box_length_nm}
+
+
+def produce(
+    spec: Spec,
+    files: MoleculeFiles,
+    production: Stage,
+    directory: Path,
+    box_length_nm: float,
+    machine: Machine,
+    progress: Progress,
+) -> Beads:
+    """Run or continue the production; return its beads. Where its trajectory is lost or torn it is run once more.
+
+    Raises
+    ------
+    UnfinishedError
+        Frames are missing even so.
+    """
+    n_frames = production.n_steps // steps(spec["frame_ps"], production.time_step_fs) + 1
+    frame_times_ps = np.round(np.arange(n_frames) * spec["frame_ps"], 3)
+    progress.later_steps = 0
+    for _ in range(2):
+        run_stage(directory, production, directory / "nvt_equilibration.gro", machine, progress)
+        try:
+            beads = read_beads(directory / "nvt.trr", files.masses_g_mol, box_length_nm)
+        except (OSError, EOFError) as error:
+            progress.say(f"nvt: {error}")
+        else:
+            if np.array_equal(np.round(beads.time_ps, 3), frame_times_ps):
+                return beads
+        progress.say("nvt: frames are missing from its trajectory; it is run again")
+        remove_products(directory, "nvt")
+    raise UnfinishedError("nvt: frames are missing from its trajectory")
+
+
+def _write_json(path: Path, content: Any) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def planned_stages(spec: Spec, time_step_fs: float) -> dict[str, Stage]:
@@ -281,30 +359,26 @@ def rescaled_gro(gro: str, masses_g_mol: np.ndarray, box_length_nm: float) -> st
 
 
 def collect(
-    spec: Spec, files: MoleculeFiles, directory: Path, box_length_nm: float, production: Stage, density: SettledDensity
+    spec: Spec,
+    files: MoleculeFiles,
+    directory: Path,
+    box_length_nm: float,
+    production: Stage,
+    density: SettledDensity,
+    beads: Beads,
 ) -> BeadTrajectory:
-    """Turn the NVT production into beads, with what the record needs to know about the run.
+    """Return the beads of the production with what the record needs to know about the run.
 
     Raises
     ------
-    UnfinishedError
-        The trajectory is not whole; the stage's files are removed, the next start makes them again.
     UnstableError
         The temperature is not the thermostat's: the time step was too long without a crash.
     """
-    trr = directory / "nvt.trr"
-    n_frames = production.n_steps // steps(spec["frame_ps"], production.time_step_fs) + 1
-    beads = read_beads(trr, files.masses_g_mol, box_length_nm) if trr.exists() else None
-    frame_times_ps = np.arange(n_frames) * spec["frame_ps"]
-    if beads is None or not np.array_equal(np.round(beads.time_ps, 3), np.round(frame_times_ps, 3)):
-        for path in directory.glob("nvt.*"):
-            path.unlink()
-        raise UnfinishedError("nvt: frames are missing from its trajectory")
     energies = read_energies(directory / "nvt.edr", ["Potential", "Temperature"])
     temperature_k = float(energies[:, 2].mean())
     if abs(temperature_k / spec["temperature_k"] - 1) > TEMPERATURE_TOLERANCE:
         raise UnstableError(f"nvt: the mean temperature was {temperature_k:.1f} K")
-    every = round((len(energies) - 1) / (n_frames - 1))
+    every = round((len(energies) - 1) / (len(beads.time_ps) - 1))
     mass_g_mol = float(files.masses_g_mol.sum())
     return BeadTrajectory(
         positions_nm=beads.positions_nm,
@@ -328,6 +402,23 @@ def collect(
     )
 
 
+def clear_up(work: Path, spec: Spec, result: BeadTrajectory, keep_atoms: bool) -> None:
+    """Leave of a finished run what repeats it (`FINISHED`); of a failed one all but its trajectories, to look into."""
+    (work / "spec.json").write_text(canonical_json(spec) + "\n")
+    _write_json(work / "versions.json", result.metadata["versions"])
+    done = result.metadata["status"] == "ok"
+    for directory in work.glob("step_*"):
+        if done and keep_atoms and (directory / "nvt.trr").exists():
+            write_compressed_trajectory(directory, "nvt")
+        for log in directory.glob("*.log") if done else ():
+            with log.open("rb") as text, gzip.GzipFile(f"{log}.gz", "wb", mtime=0) as packed:
+                shutil.copyfileobj(text, packed)
+        kept = {path for pattern in FINISHED for path in directory.glob(pattern)} - {*directory.glob("*.mdout.mdp")}
+        for path in directory.iterdir():
+            if path.suffix in (".trr", ".pdb") or (done and path not in kept and path.name != "failed"):
+                path.unlink()
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status (0 done, 1 program trouble, 2 wrong input, 75 start again)."""
     parser = argparse.ArgumentParser(prog="python -m mobcg.atomistic.simulate", description=__doc__)
@@ -337,10 +428,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--molecules-dir", type=Path, default=Path(), help="where paths of own topologies start")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--max-hours", type=float, help="stop after this long; the next start continues")
+    parser.add_argument("--keep-atoms", action="store_true", help="keep the atoms' positions as well, as .xtc in DIR")
     options = parser.parse_args(arguments)
     stop_at_s = None if options.max_hours is None else time.monotonic() + 3600 * options.max_hours
     with work_directory(options.work) as work:
         try:
+            require("gmx")
             result = simulate(options.spec, work, Machine(options.threads, stop_at_s), options.molecules_dir)
         except UnfinishedError as stopped:
             print(f"not finished: {stopped}; start the same command again to continue", file=sys.stderr)
@@ -352,10 +445,9 @@ def main(arguments: list[str] | None = None) -> int:
             print(error, file=sys.stderr)
             return 1
         result.save(options.out)
-        for trajectory in work.glob("step_*/*.trr"):
-            trajectory.unlink()
+        clear_up(work, options.spec, result, options.keep_atoms)
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_step(main))

@@ -19,10 +19,12 @@ import freud
 import numpy as np
 
 from mobcg import plan, programs
-from mobcg.coarse.simulate import measure, simulate
+from mobcg.coarse.simulate import FRAMES_FILE, measure, simulate
+from mobcg.doctor import require
 from mobcg.errors import InputError, SimulationError
 from mobcg.programs import ProgramError
 from mobcg.records import read_record, work_directory, write_record, write_rows
+from mobcg.step import run_step
 
 Row = dict[str, Any]
 
@@ -86,7 +88,7 @@ def finished_row(work: Path, run_id: str) -> Row | None:
 def coarse_row(spec: Mapping[str, Any], potential: Mapping[str, Any], directory: Path) -> Row:
     """Run one coarse spec and return its row; `status` is failed, with the `reason`, where the run fails.
 
-    The files of the run are removed when it ends well, and left in `directory` when it fails.
+    The files of the run are removed when it ends well; when it fails they are left in `directory`, without the frames.
     """
     scale_factor = spec["potential"]["scale_factor"]
     row = {
@@ -123,6 +125,7 @@ def coarse_row(spec: Mapping[str, Any], potential: Mapping[str, Any], directory:
     except ProgramError:
         raise  # the machine failed, not the run: no record, so that it is run again
     except SimulationError as error:
+        (directory / FRAMES_FILE).unlink(missing_ok=True)
         return {**row, "status": "failed", "reason": str(error)}
     shutil.rmtree(directory)
     return row
@@ -148,6 +151,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     freud.set_num_threads(1)
     try:
+        require("lmp")
         with work_directory(options.work) as work:
             write_rows(options.out, "coarse", run_shard(options.spec, read_record(options.potential), work))
     except (InputError, ProgramError) as error:
@@ -155,4 +159,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_step(main))

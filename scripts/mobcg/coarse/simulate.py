@@ -29,7 +29,7 @@ from mobcg.observables import (
     self_diffusion,
 )
 from mobcg.pair import R_EDGES_NM, tabulate, write_lammps_table
-from mobcg.programs import ProgramError
+from mobcg.programs import ProgramError, machine_trouble
 from mobcg.units import (
     ANGSTROM_PER_NM,
     BAR_PER_ATM,
@@ -527,9 +527,10 @@ def _with_halvings(step_fs: float, attempt: Callable[[float], Result]) -> Result
 
 
 def _blames_the_physics(error: ProgramError) -> bool:
+    if "Unrecognized" in error.tail or machine_trouble(error.tail, error.log.parent):
+        return False
     crashes = (-signal.SIGSEGV, -signal.SIGFPE, -signal.SIGABRT)
-    stopped_itself = error.returncode > 0 and error.returncode != 127 and "Unrecognized" not in error.tail
-    return stopped_itself or error.returncode in crashes
+    return 0 < error.returncode < 126 or error.returncode in crashes  # 126 and more are a shell's
 
 
 def _lammps_error(error: ProgramError) -> str:
@@ -548,7 +549,24 @@ def _run_lammps(directory: Path, script: list[str]) -> None:
 
 def _read_samples(directory: Path, columns: int) -> NDArray[np.float64]:
     """Return (samples, columns): step, temperature and what else was sampled."""
-    return np.loadtxt(directory / SAMPLES_FILE, ndmin=2).reshape(-1, columns)
+    path = directory / SAMPLES_FILE
+    try:
+        return np.loadtxt(path, ndmin=2).reshape(-1, columns)
+    except (OSError, ValueError) as error:
+        raise _torn(path, str(error)) from error
+
+
+def _read_frames(directory: Path, n_frames: int, n_beads: int) -> NDArray[np.float64]:
+    path = directory / FRAMES_FILE
+    numbers = np.fromfile(path, sep=" ") if path.exists() else np.zeros(0)
+    if numbers.size != n_frames * n_beads * 3:
+        raise _torn(path, f"{numbers.size} of {n_frames * n_beads * 3} numbers")
+    return numbers.reshape(n_frames, n_beads, 3)
+
+
+def _torn(path: Path, found: str) -> ProgramError:
+    # LAMMPS does not look whether what it writes arrives: on a full disk it ends well, with a torn file.
+    return ProgramError(["lmp"], 0, path.with_name(LOG_FILE), f"{path.name} is torn, {found} (is the disk full?)")
 
 
 def _read_run(directory: Path, state: _State, lengths: _Lengths, thermostat: str, friction_1_ps: float) -> CoarseRun:
@@ -556,7 +574,8 @@ def _read_run(directory: Path, state: _State, lengths: _Lengths, thermostat: str
     _check_temperature(temperatures, state.temperature_k)
     if thermostat == "nose_hoover":
         _check_drift(conserved_kcal * KJ_PER_KCAL / state.n_beads, thermal_energy_kj_mol(state.temperature_k))
-    positions = np.fromfile(directory / FRAMES_FILE, sep=" ").reshape(-1, state.n_beads, 3) / ANGSTROM_PER_NM
+    n_frames = lengths.production_steps // lengths.frame_steps + 1
+    positions = _read_frames(directory, n_frames, state.n_beads) / ANGSTROM_PER_NM
     pressure, error = block_mean(pressures_atm * BAR_PER_ATM)
     return CoarseRun(
         BeadTrajectory(positions, state.box_nm, lengths.frame_ps, state.mass_g_mol, state.temperature_k),
