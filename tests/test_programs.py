@@ -93,6 +93,20 @@ def test_a_program_that_outlives_its_time_is_stopped(tmp_path: Path) -> None:
     assert time.monotonic() - started < 10
 
 
+def test_what_a_stopped_program_had_started_is_stopped_with_it(tmp_path: Path) -> None:
+    with pytest.raises(ProgramError):
+        programs.run(["sh", "-c", "sleep 60 & echo $! > pid; wait"], tmp_path, tmp_path / "log", timeout_s=0.3)
+    assert wait_until(lambda: not alive(int((tmp_path / "pid").read_text())))
+
+
+@pytest.mark.parametrize(
+    ("output", "sign"),
+    [("cp: x: No space left on device", "No space left on device"), ("ERROR: Lost atoms", None)],
+)
+def test_trouble_of_the_machine_is_told_from_trouble_of_the_run(tmp_path: Path, output: str, sign: str | None) -> None:
+    assert programs.machine_trouble(output, tmp_path) == sign
+
+
 def test_output_that_is_not_utf8_does_not_hide_the_failure(tmp_path: Path) -> None:
     with pytest.raises(ProgramError, match="exit status 1"):
         programs.run(["sh", "-c", r"printf '\377\376'; exit 1"], tmp_path, tmp_path / "log")

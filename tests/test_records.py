@@ -221,3 +221,11 @@ def test_a_program_that_outlives_a_killed_step_still_holds_the_lock(tmp_path: Pa
         finally:
             os.kill(orphan, signal.SIGKILL)
         fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def test_whoever_may_write_into_a_directory_may_take_its_lock(tmp_path: Path) -> None:
+    shared = tmp_path / "releases"
+    shared.mkdir()
+    shared.chmod(0o775)
+    with records.work_directory(shared):
+        assert (shared / ".lock").stat().st_mode & 0o777 == 0o664

@@ -13,9 +13,11 @@ from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 from mobcg import __version__
 from mobcg.errors import SimulationError
+from mobcg.step import stop_signals_held
 
 # How each program tells its version: arguments, and the pattern in what it prints.
 VERSION_QUERIES: Mapping[str, tuple[Sequence[str], str]] = {
@@ -103,19 +105,8 @@ def run(
         stream.write(f"$ {' '.join(map(str, command))}\n")
         stream.flush()
         try:
-            process = subprocess.Popen(
-                [str(word) for word in command],
-                cwd=cwd,
-                stdout=stream,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
-                text=True,
-                env=env,
-                close_fds=False,  # the lock of the work directory is inherited, see records.work_directory
-                process_group=0,  # so that whatever the program has started can be stopped with it
-                preexec_fn=_die_with_parent,
-            )
-            returncode = _returncode(process, stdin, timeout_s)
+            options = {"cwd": cwd, "env": env, "stdout": stream, "stderr": subprocess.STDOUT}
+            returncode = _returncode([str(word) for word in command], stdin, timeout_s, options)
         except subprocess.TimeoutExpired:
             stream.write(f"stopped: it ran longer than {timeout_s} s\n")
             returncode = -signal.SIGKILL
@@ -128,14 +119,23 @@ def run(
         raise ProgramError(command, returncode, log)
 
 
-def _returncode(process: subprocess.Popen, stdin: str | None, timeout_s: float | None) -> int:
+def _returncode(command: list[str], stdin: str | None, timeout_s: float | None, options: Mapping[str, Any]) -> int:
+    process = None
     try:
+        with stop_signals_held():
+            process = subprocess.Popen(
+                command,
+                stdin=subprocess.DEVNULL if stdin is None else subprocess.PIPE,
+                text=True,
+                close_fds=False,  # the lock of the work directory is inherited, see records.work_directory
+                process_group=0,  # so that whatever the program has started can be stopped with it
+                preexec_fn=_die_with_parent,
+                **options,
+            )
         process.communicate(stdin, timeout=timeout_s)
-    except subprocess.TimeoutExpired:
-        _stop(process, signal.SIGKILL)
-        raise
-    except BaseException:
-        _stop(process, signal.SIGTERM)
+    except BaseException as error:
+        if process is not None:
+            _stop(process, signal.SIGKILL if isinstance(error, subprocess.TimeoutExpired) else signal.SIGTERM)
         raise
     return process.returncode
 

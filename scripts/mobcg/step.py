@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import signal
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 
 from mobcg.errors import InputError, SimulationError
 
@@ -40,6 +41,24 @@ def catch_stop_signals(handler: Callable[[int, object], None]) -> None:
     for number in STOP_SIGNALS:
         if signal.getsignal(number) != signal.SIG_IGN:
             signal.signal(number, handler)
+
+
+@contextmanager
+def stop_signals_held() -> Iterator[None]:
+    """Let a signal that asks to stop wait until the block is over; what it starts is then known to whoever stops it."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    handlers = {number: signal.getsignal(number) for number in STOP_SIGNALS}
+    arrived: list[int] = []
+    catch_stop_signals(lambda number, _frame: arrived.append(number))
+    try:
+        yield
+    finally:
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        for number in arrived[:1]:
+            signal.raise_signal(number)
 
 
 def ignore_stop_signals() -> None:

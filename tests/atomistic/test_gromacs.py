@@ -1,3 +1,4 @@
+import os
 import shutil
 import signal
 import subprocess
@@ -124,6 +125,53 @@ def test_a_checkpoint_without_its_trajectory_starts_the_stage_over(liquid, unint
     shutil.copy(uninterrupted / "nvt.tpr", directory / "nvt.tpr")
     run_nvt(directory)
     assert np.array_equal(beads_of(directory).positions_nm, beads_of(uninterrupted).positions_nm)
+
+
+@pytest.fixture
+def stopped(liquid, tmp_path):
+    """Return a folder whose run was killed after its second checkpoint."""
+    directory = copy_of(liquid, tmp_path / "stopped")
+    child = subprocess.Popen([sys.executable, "-c", CHILD], cwd=directory)
+    while not (directory / "nvt_prev.cpt").exists():
+        assert child.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.02)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    return directory
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("torn", [["nvt.cpt"], ["nvt.cpt", "nvt_prev.cpt"], ["nvt.trr"]], ids="+".join)
+def test_a_torn_file_is_not_gone_on_from(stopped, uninterrupted, torn, capsys):
+    for name in torn:
+        cut(stopped / name)
+    run_nvt(stopped)
+    assert "torn; going back" in capsys.readouterr().out
+    assert np.array_equal(beads_of(stopped).positions_nm, beads_of(uninterrupted).positions_nm)
+
+
+def test_a_run_killed_between_two_checkpoints_goes_on_from_the_one_before(stopped, uninterrupted):
+    (stopped / "nvt.cpt").unlink()
+    run_nvt(stopped)
+    assert "nvt.cpt" in (stopped / "nvt.out").read_text()
+    assert "grompp" not in (stopped / "nvt.out").read_text().rpartition("\n$ ")[2]
+    assert (stopped / "nvt.out").read_text().count("$ gmx -quiet grompp") == 1
+    assert np.array_equal(beads_of(stopped).positions_nm, beads_of(uninterrupted).positions_nm)
+
+
+def test_a_killed_mdrun_keeps_the_checkpoint(stopped, monkeypatch):
+    # A gmx that kills itself, as the kernel does when memory runs out.
+    (stopped / "bin").mkdir()
+    (stopped / "bin" / "gmx").write_text("#!/bin/sh\nkill -KILL $$\n")
+    (stopped / "bin" / "gmx").chmod(0o755)
+    before = (stopped / "nvt.cpt").read_bytes()
+    monkeypatch.setenv("PATH", f"{stopped / 'bin'}:{os.environ['PATH']}")
+    with pytest.raises(ProgramError, match="SIGKILL"):
+        run_nvt(stopped)
+    assert (stopped / "nvt.cpt").read_bytes() == before
 
 
 def test_when_the_time_is_up_the_stage_is_unfinished_and_continues(liquid, uninterrupted, tmp_path):

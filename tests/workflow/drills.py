@@ -50,6 +50,7 @@ class Drill:
     user: str
     run: Callable[[Path], str]
     slow: bool = False
+    mounts: bool = False
 
 
 # --- steps and processes -------------------------------------------------------------------------------------------
@@ -129,12 +130,10 @@ def message(text: str, pattern: str) -> str:
 
 def private_mounts() -> list[str] | None:
     """Return the words before a command that let it mount what nobody else sees; None where that is not allowed."""
-    for words in (["unshare", "--mount"], ["unshare", "--map-root-user", "--mount"]):
-        if (
-            shutil.which("unshare")
-            and not subprocess.run([*words, "true"], capture_output=True, check=False).returncode
-        ):
-            return words
+    if shutil.which("unshare"):
+        for words in (["unshare", "--mount"], ["unshare", "--map-root-user", "--mount"]):
+            if subprocess.run([*words, "true"], capture_output=True, check=False).returncode == 0:
+                return words
     return None
 
 
@@ -481,14 +480,12 @@ def tools(directory: Path, changes: Mapping[str, str | None]) -> str:
 
 
 def missing_tool(directory: Path) -> str:
-    shard = Shard.prepare(directory)
     write_record(directory / "parent.parquet", "atomistic", soft_parent())
     without = {"PATH": tools(directory, {"lmp": None})}
     status, printed = finish(inversion(directory), **without)
     assert status == 1
     assert "Traceback" not in printed
     assert not (directory / "work").exists()
-    assert shard.run().returncode == 0
     return message(printed, r"lmp on [^\n]*")
 
 
@@ -659,18 +656,23 @@ def exploding_force_field(directory: Path) -> str:
     ((potential, inverted),) = [item for item in plan.inversions.items() if item[1]["parent_run_ids"] == [run]]
     ((shard, drawn),) = [item for item in plan.shards.items() if potential in canonical_json(item[1])]
     beads = directory / "beads.npz"
+    liquid, pair_potential = paths["atomistic"] / f"{run}.parquet", paths["inversion"] / f"{potential}.parquet"
+    runs = paths["coarse"] / f"{shard}.parquet"
+
+    def command(module: str, spec: Mapping, *words: object) -> list[str]:
+        return step(module, "--spec", json.dumps(spec), *words)
+
     commands = (
-        step("atomistic.simulate", "--spec", json.dumps(spec), "--work", directory / "work", "--out", beads),
-        step("atomistic.observe", "--spec", json.dumps(spec), "--beads", beads)
-        + ["--out", str(paths["atomistic"] / f"{run}.parquet")],
-        step("inversion.invert", "--spec", json.dumps(inverted), "--parent", paths["atomistic"] / f"{run}.parquet")
-        + ["--work", str(directory / "iwork"), "--out", str(paths["inversion"] / f"{potential}.parquet")],
-        step("coarse.shard", "--spec", json.dumps(drawn), "--potential", paths["inversion"] / f"{potential}.parquet")
-        + ["--work", str(directory / "cwork"), "--out", str(paths["coarse"] / f"{shard}.parquet")],
+        command("atomistic.simulate", spec, "--work", directory / "work", "--out", beads),
+        command("atomistic.observe", spec, "--beads", beads, "--out", liquid),
+        command(
+            "inversion.invert", inverted, "--parent", liquid, "--work", directory / "iwork", "--out", pair_potential
+        ),
+        command("coarse.shard", drawn, "--potential", pair_potential, "--work", directory / "cwork", "--out", runs),
         build(Inputs(molecule_rows(plan), records).write(directory / "in.json"), directory / "releases", "2026.11.0"),
     )
-    for command in commands:
-        status, printed = finish(command)
+    for words in commands:
+        status, printed = finish(words)
         assert status == 0, printed
     for table in ("atomistic", "coarse"):
         failed = [row for row in read_rows(directory / f"releases/2026.11.0/data/{table}.parquet") if row["reason"]]
@@ -688,8 +690,8 @@ DRILLS = (
     Drill(
         "`gmx` killed",
         "`kill -9` of gmx during the squeeze",
-        "the step fails without a result; its next start goes on from the last checkpoint (or the start of the stage) to "
-        "the same bits",
+        "the step fails without a result; its next start goes on from the last checkpoint (or the start of the stage) "
+        "to the same bits",
         "nothing: the profiles try a job again; else start again",
         gmx_killed,
     ),
@@ -719,8 +721,8 @@ DRILLS = (
     Drill(
         "Snakemake killed",
         "`kill -9` of Snakemake during a shard, then `snakemake`, then `make release`'s first step and `snakemake`",
-        "the running step lives on and holds its work directory; a plain start is refused with what to do, `make release` "
-        "lifts the lock by itself; the new job waits for the old one and repeats nothing",
+        "the running step lives on and holds its work directory; a plain start is refused with what to do, "
+        "`make release` lifts the lock by itself; the new job waits for the old one and repeats nothing",
         "`make release` again; with plain Snakemake `snakemake --unlock` first",
         snakemake_killed,
     ),
@@ -751,6 +753,7 @@ DRILLS = (
         "no result and no verdict on the force field; goes on to the same bits when there is room",
         "make room, start again",
         gmx_on_a_full_disk,
+        mounts=True,
     ),
     Drill(
         "Disk full under LAMMPS",
@@ -758,6 +761,7 @@ DRILLS = (
         "LAMMPS ends with status 0 and a torn file: noticed, no record; complete when there is room",
         "make room, start again",
         lmp_on_a_full_disk,
+        mounts=True,
     ),
     Drill(
         "Disk full under VOTCA",
@@ -766,6 +770,7 @@ DRILLS = (
         "make room, start again",
         csg_inverse_on_a_full_disk,
         slow=True,
+        mounts=True,
     ),
     Drill(
         "Read-only results directory",
@@ -773,6 +778,7 @@ DRILLS = (
         "nothing is started",
         "make it writable, or set `results_dir`",
         read_only_results,
+        mounts=True,
     ),
     Drill(
         "Work directory turns read-only",
@@ -780,6 +786,7 @@ DRILLS = (
         "the step ends with a message",
         "as above",
         read_only_work,
+        mounts=True,
     ),
     Drill(
         "Truncated checkpoint",
@@ -820,8 +827,8 @@ DRILLS = (
     Drill(
         "Synthetic force field that explodes",
         "torsions of -5000 to -9000 kJ/mol, run through all steps to a release",
-        "three ever smaller time steps, then a failed record with the reason; so are its potential and its coarse runs; "
-        "the release is made",
+        "three ever smaller time steps, then a failed record with the reason; so are its potential and its coarse "
+        "runs; the release is made",
         "nothing; the reason is in the tables",
         exploding_force_field,
         slow=True,
@@ -859,9 +866,9 @@ DRILLS = (
 HEAD = """\
 # Faults
 
-Each line was provoked on the real programs and checked by `python -m tests.workflow.drills`, which wrote this page. In every
-case nothing that was finished is lost, nothing half-written is read, and the next start goes on. Faults of a batch system:
-`tests/workflow/test_slurm.py`.
+Each line was provoked on the real programs and checked by `python -m tests.workflow.drills`, which wrote this page. In
+every case nothing that was finished is lost, nothing half-written is read, and the next start goes on. Faults of a
+batch system: `tests/workflow/test_slurm.py`.
 
 | fault | provoked by | what happens | what is said | what you do |
 |---|---|---|---|---|

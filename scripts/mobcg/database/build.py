@@ -23,7 +23,7 @@ from mobcg.database.potential_files import write_release_potentials
 from mobcg.database.tables import Records, assemble, footer
 from mobcg.database.validate import validate
 from mobcg.errors import InputError
-from mobcg.records import work_directory
+from mobcg.records import atomic_path, work_directory
 from mobcg.step import run_step
 
 BUILDING = ".building-"
@@ -263,8 +263,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 commit,
             )
             if options.published:
-                options.published.parent.mkdir(parents=True, exist_ok=True)
-                options.published.write_text(f"{made.name}\n", encoding="utf-8")
+                with atomic_path(options.published) as temporary:
+                    temporary.write_text(f"{made.name}\n", encoding="utf-8")
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
