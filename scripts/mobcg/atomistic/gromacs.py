@@ -291,9 +291,24 @@ def _finish(directory: Path, name: str) -> None:
     last = directory / f"{name}.last.gro"
     if not last.exists():
         raise UnfinishedError(name)
-    with last.open("rb") as stream:
+    take_whole_gro(last, directory / f"{name}.gro", directory / f"{name}.out")
+
+
+def take_whole_gro(written: Path, name: Path, log: Path) -> Path:
+    """Give a configuration that GROMACS wrote its name; returns that.
+
+    Raises
+    ------
+    ProgramError
+        It is torn: on a full disk GROMACS ends well all the same.
+    """
+    lines = written.read_text().split("\n")
+    if not (len(lines) > 2 and lines[1].strip() == str(len(lines) - 4) and len(lines[-2].split()) in (3, 9)):
+        written.unlink()
+        raise ProgramError(["gmx"], 0, log, f"{written.name} is torn (is the disk full?)")
+    with written.open("rb") as stream:
         os.fsync(stream.fileno())
-    last.rename(directory / f"{name}.gro")
+    return written.rename(name)
 
 
 def write_compressed_trajectory(directory: Path, name: str) -> None:
@@ -302,6 +317,21 @@ def write_compressed_trajectory(directory: Path, name: str) -> None:
     command = ["gmx", "-quiet", "trjconv", "-f", f"{name}.trr", "-s", f"{name}.tpr", "-o", part]
     run(command, cwd=directory, log=directory / f"{name}.trjconv.out", stdin="System\n")
     (directory / part).rename(directory / f"{name}.xtc")
+
+
+def stage_energies(directory: Path, stage: Stage, terms: Sequence[str]) -> np.ndarray:
+    """Return what `read_energies` does of a stage that is done.
+
+    Raises
+    ------
+    UnfinishedError
+        Samples are missing; the stage's files are removed, so that the next start makes them again.
+    """
+    energies = read_energies(directory / f"{stage.name}.edr", terms)
+    if len(energies) <= stage.n_steps // steps(ENERGY_INTERVAL_PS, stage.time_step_fs):
+        remove_products(directory, stage.name)
+        raise UnfinishedError(f"{stage.name}: samples are missing from its energies")
+    return energies
 
 
 def read_energies(path: Path, terms: Sequence[str]) -> np.ndarray:

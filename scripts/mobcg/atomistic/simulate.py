@@ -18,7 +18,7 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -34,10 +34,11 @@ from mobcg.atomistic.gromacs import (
     UnfinishedError,
     UnstableError,
     minimise,
-    read_energies,
     remove_products,
     run_stage,
+    stage_energies,
     steps,
+    take_whole_gro,
     write_compressed_trajectory,
 )
 from mobcg.atomistic.topology import format_top
@@ -177,12 +178,12 @@ def equilibrate(
         return run_stage(directory, stage, before, machine, progress)
 
     last = advance(stages["squeeze"], relaxed)
-    blocks: list[Path] = []
+    blocks: list[Stage] = []
     while True:
         block = npt_block(spec, stages["npt"].time_step_fs, len(blocks))
         last = advance(block, last)
-        blocks.append(directory / f"{block.name}.edr")
-        density = density_of(blocks)
+        blocks.append(block)
+        density = density_of(directory, blocks)
         progress.say(
             f"density {density.mean_kg_m3:.1f} ± {density.se_kg_m3:.1f} kg/m3 after {len(blocks)} NPT blocks, "
             + ("settled" if density.settled else "not settled yet")
@@ -308,14 +309,14 @@ def fill_box(directory: Path, spec: Spec, files: MoleculeFiles) -> Path:
             next(stream)
             n_atoms = int(next(stream))
         if n_atoms == spec["n_molecules"] * files.masses_g_mol.size:
-            return trial.rename(done)
+            return take_whole_gro(trial, done, directory / "box.out")
     raise SimulationError(f"{spec['n_molecules']} molecules do not fit into a box of a third of the liquid's density")
 
 
-def density_of(blocks: list[Path]) -> SettledDensity:
-    """Judge the density of the NPT blocks (their .edr files)."""
+def density_of(directory: Path, blocks: Sequence[Stage]) -> SettledDensity:
+    """Judge the density of the NPT blocks."""
     # The first sample of a block is the last of the one before.
-    return judge_density([read_energies(path, ["Density"])[1:, 1] for path in blocks])
+    return judge_density([stage_energies(directory, block, ["Density"])[1:, 1] for block in blocks])
 
 
 def rescale(directory: Path, last: Path, density_kg_m3: float, spec: Spec, files: MoleculeFiles) -> tuple[Path, float]:
@@ -374,7 +375,7 @@ def collect(
     UnstableError
         The temperature is not the thermostat's: the time step was too long without a crash.
     """
-    energies = read_energies(directory / "nvt.edr", ["Potential", "Temperature"])
+    energies = stage_energies(directory, production, ["Potential", "Temperature"])
     temperature_k = float(energies[:, 2].mean())
     if abs(temperature_k / spec["temperature_k"] - 1) > TEMPERATURE_TOLERANCE:
         raise UnstableError(f"nvt: the mean temperature was {temperature_k:.1f} K")
