@@ -262,7 +262,7 @@ def torn_bead_trajectory(directory: Path) -> str:
 
 @dataclass(frozen=True)
 class Shard:
-    """The shard of the scale of these drills, in a workflow of its own; its potential is soft and given, not inverted."""
+    """The shard of these drills in a workflow of its own; its potential is soft, given and not inverted."""
 
     directory: Path
 
