@@ -6,6 +6,7 @@ test_faults.py runs those that are not `slow`. A drill returns the message that 
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import re
@@ -164,14 +165,19 @@ def reason_of(directory: Path) -> str:
     return reason
 
 
-def undisturbed(directory: Path) -> str:
-    """Return the reason of the undisturbed run, simulated once a process."""
-    kept = Path(tempfile.gettempdir()) / f"mobcg-drills-{os.getuid()}-{os.getpid()}"
-    if not (kept / "beads.npz").exists():
-        kept.mkdir(exist_ok=True)
-        status, printed = finish(atomistic(kept))
+def once(name: str, command: Callable[[Path], list[str]]) -> Path:
+    """Return the directory of a run that nobody disturbed, made once a process."""
+    kept = Path(tempfile.gettempdir()) / f"mobcg-drills-{os.getuid()}-{os.getpid()}" / name
+    if not kept.exists():
+        kept.mkdir(parents=True)
+        atexit.register(shutil.rmtree, kept, ignore_errors=True)
+        status, printed = finish(command(kept))
         assert status == 0, printed
-    return reason_of(kept)
+    return kept
+
+
+def undisturbed() -> str:
+    return reason_of(once("atomistic", atomistic))
 
 
 def gmx_killed(directory: Path) -> str:
@@ -183,7 +189,7 @@ def gmx_killed(directory: Path) -> str:
     assert process.wait() == 1
     assert not (directory / "beads.npz").exists()
     assert finish(atomistic(directory))[0] == 0
-    assert reason_of(directory) == undisturbed(directory)
+    assert reason_of(directory) == undisturbed()
     return message((directory / "log").read_text(), r"gmx ended with SIGKILL; see \S+")
 
 
@@ -198,7 +204,7 @@ def step_stopped(directory: Path) -> str:
     status, _ = finish(atomistic(directory))
     assert status == 0
     assert "squeeze.cpt" in (work / "squeeze.out").read_text().rpartition("\n$ ")[2]
-    assert reason_of(directory) == undisturbed(directory)
+    assert reason_of(directory) == undisturbed()
     return message((directory / "log").read_text(), r"stopped by SIGTERM.*?$")
 
 
@@ -212,7 +218,7 @@ def torn_checkpoint(directory: Path) -> str:
     checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
     status, printed = finish(atomistic(directory))
     assert status == 0, printed
-    assert reason_of(directory) == undisturbed(directory)
+    assert reason_of(directory) == undisturbed()
     return message(printed, r"squeeze: its checkpoint[^\n]*")
 
 
@@ -229,7 +235,7 @@ def gmx_on_a_full_disk(directory: Path) -> str:
     assert status == 0, printed
     assert printed.split() == ["first", "1", "second", "0"], printed + said + (directory / "second").read_text()
     assert "Traceback" not in said
-    assert reason_of(directory) == undisturbed(directory)
+    assert reason_of(directory) == undisturbed()
     return message(said, r"[^\n]*(No space left on device|is the disk full\?)[^\n]*")
 
 
@@ -253,7 +259,7 @@ def torn_bead_trajectory(directory: Path) -> str:
     beads.unlink()
     assert finish(atomistic(directory))[0] == 0
     assert finish(observe)[0] == 0
-    assert read_record(directory / "record")["reason"] == undisturbed(directory)
+    assert read_record(directory / "record")["reason"] == undisturbed()
     return message(printed, r"\S+beads.npz: found.*")
 
 
@@ -445,12 +451,13 @@ def torn_record(directory: Path) -> str:
         path.write_bytes(path.read_bytes()[:-100])
     refused = shard.run("--retries", "0")
     assert refused.returncode != 0
+    said = message(shard.log, r"\S+\.parquet: found.*?run again\.")
     assert "Traceback" not in shard.log
     for path in shard.directory.glob("results/inversion/*.parquet"):
         path.unlink()
     shard.write_potentials()
     assert shard.run().returncode == 0
-    return message(shard.log, r"\S+\.parquet: found.*?run again\.")
+    return said
 
 
 def torn_single_record(directory: Path) -> str:
@@ -482,7 +489,6 @@ def tools(directory: Path, changes: Mapping[str, str | None]) -> str:
 
 
 def missing_tool(directory: Path) -> str:
-    write_record(directory / "parent.parquet", "atomistic", soft_parent())
     without = {"PATH": tools(directory, {"lmp": None})}
     status, printed = finish(inversion(directory), **without)
     assert status == 1
@@ -500,7 +506,6 @@ def old_tool(directory: Path) -> str:
 
 
 def new_tool(directory: Path) -> str:
-    write_record(directory / "parent.parquet", "atomistic", soft_parent())
     changed = {"PATH": tools(directory, {"csg_inverse": "csg_inverse, version 2026.1"})}
     status, printed = finish(inversion(directory), **changed)
     assert status == 1
@@ -516,7 +521,9 @@ def soft_parent() -> dict:
     return parent_row(rdf, 0.01 * rdf)
 
 
-def inversion(directory: Path, out: str = "out.parquet") -> list[str]:
+def inversion(directory: Path) -> list[str]:
+    """Return the command of the inversion in a directory, where its parent is written first."""
+    write_record(directory / "parent.parquet", "atomistic", soft_parent())
     spec = {
         "kind": "inversion",
         "protocol": 1,
@@ -525,24 +532,20 @@ def inversion(directory: Path, out: str = "out.parquet") -> list[str]:
         "temperature_k": 298.15,
         "pressure_correction": True,
         "target_pressure_bar": 1.0,
-        "iterations_max": 3,
+        "iterations_max": 2,
         "iteration_ps_100": 10,
     }
-    places = ("--work", directory / "work", "--out", directory / out)
+    places = ("--work", directory / "work", "--out", directory / "out.parquet")
     return step("inversion.invert", "--spec", canonical_json(spec), "--parent", directory / "parent.parquet", *places)
 
 
 def same_as_undisturbed(directory: Path) -> None:
     """Check that the inversion's record is that of one that nobody disturbed."""
-    alone = directory / "alone"
-    alone.mkdir()
-    write_record(alone / "parent.parquet", "atomistic", soft_parent())
-    assert finish(inversion(alone))[0] == 0
+    alone = once("inversion", inversion)
     assert (directory / "out.parquet").read_bytes() == (alone / "out.parquet").read_bytes()
 
 
 def killed_in_inversion(directory: Path, program: str) -> str:
-    write_record(directory / "parent.parquet", "atomistic", soft_parent())
     process = start(inversion(directory), directory / "log")
     wait_for(
         lambda: (
@@ -574,20 +577,18 @@ def lmp_killed_in_inversion(directory: Path) -> str:
 
 
 def torn_table(directory: Path) -> str:
-    write_record(directory / "parent.parquet", "atomistic", soft_parent())
     process = start(inversion(directory), directory / "log")
-    wait_for((directory / "work/attempt_1/step_002/done").exists, process)
+    wait_for((directory / "work/attempt_1/step_002").exists, process)
     stop(process)
-    table = directory / "work/attempt_1/step_002/CG-CG.dist.new"
+    table = directory / "work/attempt_1/step_001/CG-CG.dist.new"
     table.write_bytes(table.read_bytes()[:1000])
     status, printed = finish(inversion(directory))
     assert status == 0, printed
     same_as_undisturbed(directory)
-    return message(printed, r"\S+step_002: torn[^\n]*")
+    return message(printed, r"\S+step_001: torn[^\n]*")
 
 
 def csg_inverse_on_a_full_disk(directory: Path) -> str:
-    write_record(directory / "parent.parquet", "atomistic", soft_parent())
     words = inversion(directory)
     words[words.index(str(directory / "work"))] = str(directory / "disk/work")
     command = bash(words)

@@ -217,16 +217,19 @@ def produce(
     progress.later_steps = 0
     for _ in range(2):
         run_stage(directory, production, directory / "nvt_equilibration.gro", machine, progress)
-        try:
-            beads = read_beads(directory / "nvt.trr", files.masses_g_mol, box_length_nm)
-        except (OSError, EOFError) as error:
-            progress.say(f"nvt: {error}")
-        else:
-            if np.array_equal(np.round(beads.time_ps, 3), frame_times_ps):
-                return beads
+        beads = _beads_if_readable(directory / "nvt.trr", files, box_length_nm)
+        if beads is not None and np.array_equal(np.round(beads.time_ps, 3), frame_times_ps):
+            return beads
         progress.say("nvt: frames are missing from its trajectory; it is run again")
         remove_products(directory, "nvt")
     raise UnfinishedError("nvt: frames are missing from its trajectory")
+
+
+def _beads_if_readable(trr: Path, files: MoleculeFiles, box_length_nm: float) -> Beads | None:
+    try:
+        return read_beads(trr, files.masses_g_mol, box_length_nm) if trr.exists() else None
+    except (OSError, EOFError):
+        return None
 
 
 def _write_json(path: Path, content: Any) -> None:
