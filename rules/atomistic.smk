@@ -38,8 +38,6 @@ rule observe_atomistic:
         f"{RESULTS}/logs/observe_atomistic/{{run_id}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/observe_atomistic/{{run_id}}.tsv"
-    group:
-        "observe"
     conda:
         "../envs/mobcg.yaml"
     threads: 1

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ctypes
+import os
 import re
 import shutil
 import signal
 import subprocess
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -25,12 +27,16 @@ VERSION_QUERIES: Mapping[str, tuple[Sequence[str], str]] = {
 
 
 class ProgramError(SimulationError):
-    """A program ended with a status other than 0; `returncode` is negative for a signal, as in `subprocess`."""
+    """A program ended with a status other than 0, or with 0 but not its whole product.
+
+    `returncode` is negative for a signal, as in `subprocess`.
+    """
 
     def __init__(self, command: Sequence[str], returncode: int, log: Path) -> None:
         self.command, self.returncode, self.log = list(command), returncode, log
         self.tail = _last_lines(log, 12)
         how = signal.Signals(-returncode).name if returncode < 0 else f"exit status {returncode}"
+        how += ", but before its product was whole" if returncode == 0 else ""
         super().__init__(f"{Path(command[0]).name} ended with {how}; see {log}\n{self.tail}")
 
 
@@ -42,9 +48,9 @@ def _last_lines(path: Path, count: int) -> str:
 
 
 def _die_with_parent() -> None:
-    # Linux only: without it a simulation lives on when its step is killed with SIGKILL.
+    # Linux only: without it a simulation lives on when its step is killed. mdrun answers SIGTERM with a checkpoint.
     pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def run(
@@ -55,7 +61,7 @@ def run(
     timeout_s: float | None = None,
     env: Mapping[str, str] | None = None,
 ) -> None:
-    """Run one program in `cwd`, its output appended to `log`; it is killed when this process dies.
+    """Run one program in `cwd`, its output appended to `log`; it gets SIGTERM when this process dies.
 
     Raises
     ------
@@ -89,6 +95,18 @@ def run(
             returncode = 127
     if returncode != 0:
         raise ProgramError(command, returncode, log)
+
+
+def job_seconds_left() -> float | None:
+    """Return how long (s) the Slurm job around this process may still run; None without a job or without a limit."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None or shutil.which("squeue") is None:
+        return None
+    # Slurm tells the end of a job in its environment only from 23.02 on, and not when an operator moved it.
+    command = ["squeue", "--noheader", "--jobs", job, "--format", "%e"]
+    environment = os.environ | {"SLURM_TIME_FORMAT": "%s"}
+    end_s = subprocess.run(command, capture_output=True, text=True, env=environment, check=False).stdout.strip()
+    return float(end_s) - time.time() if end_s.isdigit() else None
 
 
 @cache

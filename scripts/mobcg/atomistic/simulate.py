@@ -4,7 +4,8 @@
         [--threads 1] [--max-hours H]
 
 Started again after any interruption it goes on where it was. With one thread the result is bitwise the same however
-often that happened. A run whose physics fails gives a file without frames and with the reason.
+often that happened. A run whose physics fails gives a file without frames and with the reason. Inside a Slurm job it
+stops with a checkpoint before the job's time is up.
 """
 
 from __future__ import annotations
@@ -14,6 +15,8 @@ import json
 import math
 import sys
 import time
+import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -37,8 +40,8 @@ from mobcg.errors import InputError, SimulationError
 from mobcg.observables import BeadTrajectory
 from mobcg.pair import CUTOFF_NM
 from mobcg.plan import Spec, run_id, seed
-from mobcg.programs import ProgramError, run, versions
-from mobcg.records import work_directory
+from mobcg.programs import ProgramError, job_seconds_left, run, versions
+from mobcg.records import link, work_directory
 from mobcg.units import mass_density_kg_m3, number_density_nm3
 
 # Fractions of the expected density at which molecules are inserted: looser where the tighter does not take them all.
@@ -53,6 +56,9 @@ TEMPERATURE_TOLERANCE = 0.03
 BLOCKS_LIKELY = 3
 UNSETTLED = "the density was still drifting when npt_max_ps was reached"
 EXIT_UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: start again
+# Kept free at the end of a batch job, for mdrun's last checkpoint: this long, or this fraction of what is left.
+JOB_MARGIN_S = 120.0
+JOB_MARGIN_FRACTION = 0.1
 
 
 def simulate(spec: Spec, work: Path, machine: Machine, molecules_dir: Path = Path()) -> BeadTrajectory:
@@ -328,6 +334,27 @@ def collect(
     )
 
 
+def finished_beads(path: Path) -> bool:
+    """Return whether the result of an earlier start is there and whole; what is not whole is removed."""
+    if not path.exists():
+        return False
+    try:
+        BeadTrajectory.load(path)
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        print(f"{path}: not whole ({error}); made again", file=sys.stderr, flush=True)
+        path.unlink()
+        return False
+    return True
+
+
+def stop_at_s(max_hours: float | None) -> float | None:
+    """Return the reading of `time.monotonic` to stop at: after `max_hours`, or before the end of the batch job."""
+    if max_hours is not None:
+        return time.monotonic() + 3600 * max_hours
+    left_s = job_seconds_left()
+    return None if left_s is None else time.monotonic() + left_s - min(JOB_MARGIN_S, JOB_MARGIN_FRACTION * left_s)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status (0 done, 1 program trouble, 2 wrong input, 75 start again)."""
     parser = argparse.ArgumentParser(prog="python -m mobcg.atomistic.simulate", description=__doc__)
@@ -336,12 +363,15 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", required=True, type=Path, help="bead trajectory (.npz)")
     parser.add_argument("--molecules-dir", type=Path, default=Path(), help="where paths of own topologies start")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--max-hours", type=float, help="stop after this long; the next start continues")
+    parser.add_argument("--max-hours", type=float, help="stop after this long, whatever the batch job allows")
     options = parser.parse_args(arguments)
-    stop_at_s = None if options.max_hours is None else time.monotonic() + 3600 * options.max_hours
+    machine = Machine(options.threads, stop_at_s(options.max_hours))
     with work_directory(options.work) as work:
+        # Snakemake removes the output of a job that it lost sight of; simulated is simulated.
+        finished = work / "beads.npz"
         try:
-            result = simulate(options.spec, work, Machine(options.threads, stop_at_s), options.molecules_dir)
+            if not finished_beads(finished):
+                simulate(options.spec, work, machine, options.molecules_dir).save(finished)
         except UnfinishedError as stopped:
             print(f"not finished: {stopped}; start the same command again to continue", file=sys.stderr)
             return EXIT_UNFINISHED
@@ -351,7 +381,7 @@ def main(arguments: list[str] | None = None) -> int:
         except ProgramError as error:
             print(error, file=sys.stderr)
             return 1
-        result.save(options.out)
+        link(finished, options.out)
         for trajectory in work.glob("step_*/*.trr"):
             trajectory.unlink()
     return 0

@@ -551,8 +551,15 @@ def _read_samples(directory: Path, columns: int) -> NDArray[np.float64]:
     return np.loadtxt(directory / SAMPLES_FILE, ndmin=2).reshape(-1, columns)
 
 
+def _check_whole(directory: Path, n_samples: int, n_steps: int) -> None:
+    # LAMMPS ends with 0 as well when something stops its time loop early: only the product says that it got to the end.
+    if n_samples != n_steps // SAMPLE_EVERY + 1:
+        raise ProgramError(["lmp"], 0, directory / LOG_FILE)
+
+
 def _read_run(directory: Path, state: _State, lengths: _Lengths, thermostat: str, friction_1_ps: float) -> CoarseRun:
     _, temperatures, pressures_atm, conserved_kcal = _read_samples(directory, 4).T
+    _check_whole(directory, len(temperatures), lengths.production_steps)
     _check_temperature(temperatures, state.temperature_k)
     if thermostat == "nose_hoover":
         _check_drift(conserved_kcal * KJ_PER_KCAL / state.n_beads, thermal_energy_kj_mol(state.temperature_k))
