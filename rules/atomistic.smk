@@ -17,7 +17,8 @@ rule simulate_atomistic:
         "../envs/gromacs.yaml"
     threads: 1
     resources:
-        runtime=lambda wildcards, attempt: 1440 * attempt,
+        # Not more at a retry, which goes on from the checkpoint: many partitions take no longer job.
+        runtime=1440,
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
     params:
         spec=lambda wildcards: canonical_json(PLAN.atomistic[wildcards.run_id]),

@@ -27,16 +27,16 @@ VERSION_QUERIES: Mapping[str, tuple[Sequence[str], str]] = {
 
 
 class ProgramError(SimulationError):
-    """A program ended with a status other than 0, or with 0 but not its whole product.
+    """A program ended with a status other than 0, or with 0 and without its product, which `found` tells.
 
     `returncode` is negative for a signal, as in `subprocess`.
     """
 
-    def __init__(self, command: Sequence[str], returncode: int, log: Path) -> None:
+    def __init__(self, command: Sequence[str], returncode: int, log: Path, found: str = "") -> None:
         self.command, self.returncode, self.log = list(command), returncode, log
         self.tail = _last_lines(log, 12)
         how = signal.Signals(-returncode).name if returncode < 0 else f"exit status {returncode}"
-        how += ", but before its product was whole" if returncode == 0 else ""
+        how += f", but {found}" if found else ""
         super().__init__(f"{Path(command[0]).name} ended with {how}; see {log}\n{self.tail}")
 
 

@@ -164,7 +164,7 @@ def lmp_that_stops_early(tmp_path, monkeypatch) -> None:
 
 @pytest.mark.usefixtures("lmp_that_stops_early")
 def test_a_lammps_that_ends_well_but_early_is_caught(tmp_path):
-    with pytest.raises(ProgramError, match="exit status 0, but before its product was whole"):
+    with pytest.raises(ProgramError, match="exit status 0"):
         run(tmp_path / "run", production_ps_100=2000.0)
 
 
@@ -172,7 +172,7 @@ def test_a_lammps_that_ends_well_but_early_is_caught(tmp_path):
 def test_a_lammps_that_ends_well_but_early_is_caught_at_constant_pressure_too(tmp_path):
     keys = ("mass_g_mol", "temperature_k", "number_density_nm3", "n_beads", "equilibration_ps_100", "seed")
     state = {key: SOFT_STATE[key] for key in keys} | {"production_ps_100": 2000.0, "pressure_bar": 1000.0}
-    with pytest.raises(ProgramError, match="exit status 0, but before its product was whole"):
+    with pytest.raises(ProgramError, match="exit status 0"):
         simulate_npt(SOFT, **state, directory=tmp_path / "run")
 
 

@@ -35,10 +35,10 @@ NODE = "drill"
 
 @dataclass(frozen=True)
 class Job:
-    """State, time limit and comment of a job; in the comment the executor plugin puts the rule and its wildcards."""
+    """State, memory and comment of a job; in the comment the executor plugin puts the rule and its wildcards."""
 
     state: str
-    limit: str
+    memory: str
     comment: str
 
     @property
@@ -111,9 +111,9 @@ class Slurm:
 
     def jobs(self) -> dict[int, Job]:
         """Return number → state of every job, the ended ones included."""
-        lines = self.ask("squeue", "--noheader", "--states=all", "--format=%i|%T|%l|%k").stdout.splitlines()
+        lines = self.ask("squeue", "--noheader", "--states=all", "--format=%i|%T|%m|%k").stdout.splitlines()
         found = (line.split("|", maxsplit=3) for line in lines)
-        return {int(number): Job(state, limit, comment) for number, state, limit, comment in sorted(found)}
+        return {int(number): Job(state, memory, comment) for number, state, memory, comment in sorted(found)}
 
     def node_state(self) -> str:
         """Return the state of the node in a word."""

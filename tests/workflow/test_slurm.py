@@ -73,10 +73,11 @@ def leg_of(molecule_id: str, directory: Path) -> list[Path]:
 
 
 class Controller:
-    """Snakemake on a login node."""
+    """Snakemake on a login node; killed with SIGKILL at the end of its block, if it still lives."""
 
     def __init__(self, cluster: Slurm, workflow: Path, target: Path) -> None:
         self.cluster, self.log = cluster, workflow / "snakemake.log"
+        self.known = set(cluster.jobs())
         with self.log.open("w") as stream:
             self.process = subprocess.Popen(
                 snakemake_command(*WORDS, str(target)),
@@ -84,13 +85,19 @@ class Controller:
                 env=cluster.environment,
                 stdout=stream,
                 stderr=stream,
-                start_new_session=True,
             )
-        self.known = set(cluster.jobs())
+
+    def __enter__(self) -> Controller:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.process.kill()
+        self.process.wait()
 
     def next_job(self, name: str) -> int:
-        """Wait for a job that was not there before, and return its number."""
-        wait_until(lambda: self._new(name) or self.process.poll() is not None, timeout_s=120)
+        """Wait until a job runs that was not there before, and return its number."""
+        wait_until(lambda: self._new(name) or self.process.poll() is not None, timeout_s=300)
+        assert self._new(name), self.log.read_text()
         (number,) = self._new(name)
         self.known.add(number)
         return number
@@ -112,7 +119,7 @@ def simulations(cluster: Slurm, workflow: Path) -> list[psutil.Process]:
 
 def simulation_of(cluster: Slurm, workflow: Path) -> psutil.Process:
     """Wait until a simulation has been under way for a little, and return it."""
-    wait_until(lambda: any(process.cpu_times().user > 2 for process in simulations(cluster, workflow)), timeout_s=120)
+    wait_until(lambda: any(process.cpu_times().user > 2 for process in simulations(cluster, workflow)), timeout_s=300)
     (simulation,) = simulations(cluster, workflow)
     return simulation
 
@@ -148,46 +155,43 @@ def test_a_leg_with_every_fault_has_the_records_of_one_machine(
     finished: Path, cluster: Slurm, workflow: Path, limited: tuple[int, Path]
 ) -> None:
     leg = leg_of("benzene", finished)
-    controller = Controller(cluster, workflow, leg[-1])
 
-    # scancel: mdrun leaves a checkpoint behind, the retry goes on from it and asks for more time.
-    cancelled = controller.next_job("simulate_atomistic")
-    simulation = simulation_of(cluster, workflow)
-    cancelled_at = time.time()
-    cluster.ask("scancel", str(cancelled))
-    wait_until(lambda: not simulation.is_running())
-    assert max(checkpoints(workflow)) > cancelled_at
-    lost = controller.next_job("simulate_atomistic")
-    limits = [cluster.jobs()[number].limit for number in (cancelled, lost)]
-    assert limits == ["1-00:00:00", "2-00:00:00"]
+    # Killed with SIGKILL at the end of this block.
+    with Controller(cluster, workflow, leg[-1]) as controller:
+        # scancel: mdrun leaves a checkpoint behind, the retry goes on from it and asks for more memory.
+        cancelled = controller.next_job("simulate_atomistic")
+        simulation = simulation_of(cluster, workflow)
+        cancelled_at = time.time()
+        cluster.ask("scancel", str(cancelled))
+        wait_until(lambda: not simulation.is_running())
+        assert max(checkpoints(workflow)) > cancelled_at
+        lost = controller.next_job("simulate_atomistic")
+        assert [cluster.jobs()[number].memory for number in (cancelled, lost)] == ["1000M", "2000M"]
+        # Two controllers in one directory: the second is refused.
+        simulation = simulation_of(cluster, workflow)
+        assert "cannot be locked" in refused_controller(cluster, workflow, leg[-1])
 
-    # Two controllers in one directory: the second is refused. kill -9 of the first: its job lives on.
-    simulation = simulation_of(cluster, workflow)
-    refused = refused_controller(cluster, workflow, leg[-1])
-    assert "cannot be locked" in refused
-    controller.process.kill()
-    controller.process.wait()
+    # The job of the dead controller lives on; a new one waits for it, and what it finished is not simulated again.
     unlock = snakemake_command(*WORDS, "--unlock")
     subprocess.run(unlock, cwd=workflow, env=cluster.environment, check=True, capture_output=True)
-    controller = Controller(cluster, workflow, leg[-1])
-    waiting = controller.next_job("simulate_atomistic")
-    assert simulation.is_running()
-    wait_until(lambda: "waiting until it is free" in step_log(workflow, waiting))
-    assert len(simulations(cluster, workflow)) == 1, "two writers"
+    with Controller(cluster, workflow, leg[-1]) as controller:
+        waiting = controller.next_job("simulate_atomistic")
+        assert simulation.is_running()
+        wait_until(lambda: "waiting until it is free" in step_log(workflow, waiting))
+        assert len(simulations(cluster, workflow)) == 1, "two writers"
+        wait_until(lambda: not cluster.jobs()[waiting].lives, timeout_s=900)
+        assert {cluster.jobs()[number].state for number in (lost, waiting)} == {"COMPLETED"}
+        assert "npt_00" not in step_log(workflow, waiting)
+        assert len(list(workflow.glob("results/work/atomistic/*/step_*"))) == 1, "a fault was taken for a crash"
 
-    # The new job finds the run of the lost one finished: nothing of it is simulated again.
-    wait_until(lambda: not cluster.jobs()[waiting].lives, timeout_s=900)
-    assert {cluster.jobs()[number].state for number in (lost, waiting)} == {"COMPLETED"}
-    assert len(list(workflow.glob("results/work/atomistic/*/step_*"))) == 1, "a fault was taken for a crash"
-
-    # The node goes down in the middle of the inversion, and comes back: Slurm queues the same job again.
-    requeued = controller.next_job("potential")
-    wait_until(lambda: any(workflow.glob("results/work/inversion/*/attempt_1/step_003")), timeout_s=300)
-    cluster.kill_node()
-    assert cluster.jobs()[requeued].state == "PENDING"
-    cluster.start_node()
-    assert controller.process.wait(timeout=900) == 0, controller.log.read_text()
-    assert cluster.jobs()[requeued].state == "COMPLETED"
+        # The node goes down in the middle of the inversion, and comes back: Slurm queues the same job again.
+        requeued = controller.next_job("potential")
+        wait_until(lambda: any(workflow.glob("results/work/inversion/*/attempt_1/step_003")), timeout_s=300)
+        cluster.kill_node()
+        assert cluster.jobs()[requeued].state == "PENDING"
+        cluster.start_node()
+        assert controller.process.wait(timeout=900) == 0, controller.log.read_text()
+        assert cluster.jobs()[requeued].state == "COMPLETED"
 
     for path in leg:
         local, remote = (pq.read_table(directory / path) for directory in (finished, workflow))

@@ -334,17 +334,16 @@ def collect(
     )
 
 
-def finished_beads(path: Path) -> bool:
-    """Return whether the result of an earlier start is there and whole; what is not whole is removed."""
+def finished_beads(path: Path) -> BeadTrajectory | None:
+    """Return the result of an earlier start; None where it is missing or not whole, and then removed."""
     if not path.exists():
-        return False
+        return None
     try:
-        BeadTrajectory.load(path)
+        return BeadTrajectory.load(path)
     except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
         print(f"{path}: not whole ({error}); made again", file=sys.stderr, flush=True)
         path.unlink()
-        return False
-    return True
+        return None
 
 
 def stop_at_s(max_hours: float | None) -> float | None:
@@ -370,8 +369,10 @@ def main(arguments: list[str] | None = None) -> int:
         # Snakemake removes the output of a job that it lost sight of; simulated is simulated.
         finished = work / "beads.npz"
         try:
-            if not finished_beads(finished):
-                simulate(options.spec, work, machine, options.molecules_dir).save(finished)
+            result = finished_beads(finished)
+            if result is None:
+                result = simulate(options.spec, work, machine, options.molecules_dir)
+                result.save(finished)
         except UnfinishedError as stopped:
             print(f"not finished: {stopped}; start the same command again to continue", file=sys.stderr)
             return EXIT_UNFINISHED

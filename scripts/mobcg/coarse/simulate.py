@@ -233,6 +233,9 @@ def simulate_npt(
         ]
         _run_lammps(directory, script)
         _, temperatures, volumes = _read_samples(directory, 3).T
+        low, high = (factor * (state.box_nm * ANGSTROM_PER_NM) ** 3 for factor in VOLUME_RANGE)
+        if low < volumes[-1] < high:  # else `_barostat` halted it
+            _check_whole(directory, len(volumes), lengths.equilibration_steps + lengths.production_steps)
         _check_temperature(temperatures, temperature_k)
         settled = lengths.equilibration_steps // SAMPLE_EVERY
         return npt_density(volumes / ANGSTROM_PER_NM**3, settled, n_beads, mass_g_mol, state.box_nm**3)
@@ -554,7 +557,8 @@ def _read_samples(directory: Path, columns: int) -> NDArray[np.float64]:
 def _check_whole(directory: Path, n_samples: int, n_steps: int) -> None:
     # LAMMPS ends with 0 as well when something stops its time loop early: only the product says that it got to the end.
     if n_samples != n_steps // SAMPLE_EVERY + 1:
-        raise ProgramError(["lmp"], 0, directory / LOG_FILE)
+        found = f"{SAMPLES_FILE} holds {n_samples} of {n_steps // SAMPLE_EVERY + 1} samples"
+        raise ProgramError(["lmp"], 0, directory / LOG_FILE, found)
 
 
 def _read_run(directory: Path, state: _State, lengths: _Lengths, thermostat: str, friction_1_ps: float) -> CoarseRun:
