@@ -17,7 +17,7 @@ rule simulate_atomistic:
         "../envs/gromacs.yaml"
     threads: 1
     resources:
-        # Not more at a retry, which goes on from the checkpoint: many partitions take no longer job.
+        # Not more at a retry, which goes on from the checkpoint: many clusters let no job run longer.
         runtime=1440,
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
     params:
@@ -26,7 +26,7 @@ rule simulate_atomistic:
         work=lambda wildcards: f"{RESULTS}/work/atomistic/{wildcards.run_id}",
     shell:
         "python -m mobcg.atomistic.simulate --spec {params.spec:q} --molecules-dir {params.molecules:q}"
-        " --work {params.work:q} --out {output} 2>&1 | tee {log}"
+        " --work {params.work:q} --out {output} --keep-beads 2>&1 | tee {log}"
 
 
 # Structure and dynamics of the bead trajectory; apart from the run, so that a better analysis repeats no simulation.

@@ -23,7 +23,7 @@ from mobcg.atomistic.simulate import EXIT_UNFINISHED
 from mobcg.records import read_record, read_rows
 from tests.atomistic.conftest import SMALL
 from tests.workflow import slurm
-from tests.workflow.conftest import MISSING, REPOSITORY, SMALLEST, copy_workflow, environment, snakemake_command
+from tests.workflow.conftest import MISSING, SMALLEST, copy_workflow, environment, snakemake_command
 from tests.workflow.slurm import Slurm, wait_until
 
 pytestmark = [
@@ -211,8 +211,3 @@ def test_an_atomistic_run_stops_with_a_checkpoint_before_its_job_is_ended(
     assert "start the same command again to continue" in (directory / "log").read_text()
     assert list(directory.glob("work/step_2_fs/squeeze.cpt"))
     assert not list(directory.glob("work/step_*/failed"))
-
-
-def test_no_site_is_named_in_a_rule() -> None:
-    rules = "".join(path.read_text() for path in [*(REPOSITORY / "rules").glob("*.smk"), REPOSITORY / "Snakefile"])
-    assert not re.findall(r"slurm_\w+|partition|account|constraint:|module load", rules)

@@ -1,7 +1,7 @@
 """One atomistic run: box, minimisation, squeeze, NPT until the density has settled, NVT at that density → beads.
 
     python -m mobcg.atomistic.simulate --spec '<json>' --work DIR --out beads.npz [--molecules-dir DIR]
-        [--threads 1] [--max-hours H]
+        [--threads 1] [--max-hours H] [--keep-beads]
 
 Started again after any interruption it goes on where it was. With one thread the result is bitwise the same however
 often that happened. A run whose physics fails gives a file without frames and with the reason. Inside a Slurm job it
@@ -363,6 +363,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--molecules-dir", type=Path, default=Path(), help="where paths of own topologies start")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--max-hours", type=float, help="stop after this long, whatever the batch job allows")
+    parser.add_argument("--keep-beads", action="store_true", help="keep the result in DIR as well, under a second name")
     options = parser.parse_args(arguments)
     machine = Machine(options.threads, stop_at_s(options.max_hours))
     with work_directory(options.work) as work:
@@ -383,6 +384,8 @@ def main(arguments: list[str] | None = None) -> int:
             print(error, file=sys.stderr)
             return 1
         link(finished, options.out)
+        if not options.keep_beads:
+            finished.unlink()
         for trajectory in work.glob("step_*/*.trr"):
             trajectory.unlink()
     return 0
