@@ -25,6 +25,10 @@ VERSION_QUERIES: Mapping[str, tuple[Sequence[str], str]] = {
     "csg_stat": (("--help",), r"version (\d+(?:\.\d+)*)"),
 }
 
+# What a batch system tells the processes of a job step. The MPI library of a program that runs alone would take it for
+# the place of one rank among many, and stop where it was not built for that batch system.
+LAUNCHER_VARIABLES = ("SLURM_", "PMI")
+
 
 class ProgramError(SimulationError):
     """A program ended with a status other than 0, or with 0 and without its product, which `found` tells.
@@ -69,6 +73,7 @@ def run(
         The program is missing, ended with a status other than 0, or outlived `timeout_s` (seconds).
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    env = without_launcher(os.environ if env is None else env)
     with log.open("a") as stream:
         stream.write(f"$ {' '.join(map(str, command))}\n")
         stream.flush()
@@ -97,6 +102,11 @@ def run(
         raise ProgramError(command, returncode, log)
 
 
+def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment in which a program runs by itself, also inside a job step."""
+    return {name: value for name, value in environment.items() if not name.startswith(LAUNCHER_VARIABLES)}
+
+
 def job_seconds_left() -> float | None:
     """Return how long (s) the Slurm job around this process may still run; None without a job or without a limit."""
     job = os.environ.get("SLURM_JOB_ID")
@@ -118,7 +128,8 @@ def version(program: str) -> str | None:
     if path is None:
         return None
     arguments, pattern = VERSION_QUERIES[program]
-    printed = subprocess.run([path, *arguments], capture_output=True, text=True, check=False)
+    alone = without_launcher(os.environ)
+    printed = subprocess.run([path, *arguments], capture_output=True, text=True, check=False, env=alone)
     found = re.search(pattern, printed.stdout + printed.stderr)
     return found.group(1).strip() if found else "unknown"
 

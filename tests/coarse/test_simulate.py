@@ -142,6 +142,19 @@ def test_a_missing_lammps_is_not_the_fault_of_the_potential(tmp_path, monkeypatc
     assert caught.value.returncode == 127
 
 
+def test_a_lammps_whose_libraries_give_out_is_not_the_fault_of_the_potential(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMPI_MCA_pml", "no_such_component")
+    with pytest.raises(ProgramError, match="MPI") as caught:
+        run(tmp_path / "run")
+    assert caught.value.returncode > 0
+
+
+def test_a_run_inside_a_job_step_is_a_run_by_itself(tmp_path, monkeypatch):
+    for name in ("SLURM_NODELIST", "SLURM_JOBID", "SLURM_STEP_ID", "SLURM_STEPID", "SLURM_NTASKS"):
+        monkeypatch.setenv(name, "1")
+    assert run(tmp_path).temperature_measured_k == pytest.approx(TEMPERATURE_K, rel=0.03)
+
+
 def test_a_killed_lammps_is_not_the_fault_of_the_potential(tmp_path, monkeypatch):
     killed = tmp_path / "lmp"
     killed.write_text("#!/bin/sh\nkill -9 $$\n")

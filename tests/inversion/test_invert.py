@@ -98,15 +98,17 @@ def test_structure_that_is_not_reached_fails_after_a_gentler_attempt(tmp_path):
     [
         ("no such word", "", None),
         ("# ERROR: #\ncp: No space left on device", "", None),
+        ("# ERROR: #\n# critical: 'lmp -in iteration.lmp' failed #", None, None),
         ("# ERROR: #", "run 10\nERROR: Lost atoms: 3\n", "LAMMPS stopped in iteration 2: Lost atoms: 3"),
         ("ValueError: no wall\n# ERROR: #", "run 10\n", "iteration 2: no wall"),
     ],
-    ids=["killed", "disk-full", "lammps", "hook"],
+    ids=["killed", "disk-full", "lammps-did-not-start", "lammps", "hook"],
 )
 def test_failure_reason(tmp_path, log, lammps_log, reason):
     (tmp_path / "step_002").mkdir()
     (tmp_path / "inverse.log").write_text(log)
-    (tmp_path / "step_002" / "lammps.log").write_text(lammps_log)
+    if lammps_log is not None:
+        (tmp_path / "step_002" / "lammps.log").write_text(lammps_log)
     assert failure_reason(tmp_path, 2) == reason
 
 

@@ -121,15 +121,21 @@ class Slurm:
 
     def job_processes(self) -> list[psutil.Process]:
         """Return the processes of the jobs, the steps that hold them included."""
-        found = []
+        steps = set()
         for process in psutil.process_iter():
             with contextlib.suppress(psutil.Error):
-                environment = process.environ()
-                if environment.get("SLURM_CONF") == self.environment["SLURM_CONF"] and "SLURM_JOB_ID" in environment:
-                    parent = process.parent()  # a step overwrites its own environment
-                    found += [parent] if parent and parent.name().startswith("slurmstepd") else []
-                    found.append(process)
+                # A step overwrites its own environment; what it has started knows of the job.
+                parent = process.parent()
+                if parent and parent.name().startswith("slurmstepd") and self._leads_here(process.environ()):
+                    steps.add(parent)
+        found = list(steps)
+        for step in steps:
+            with contextlib.suppress(psutil.Error):
+                found += step.children(recursive=True)
         return found
+
+    def _leads_here(self, environment: Mapping[str, str]) -> bool:
+        return environment.get("SLURM_CONF") == self.environment["SLURM_CONF"]
 
     def _launch(self, name: str, *options: str) -> None:
         with (self.directory / f"{name}.log").open("a") as log:

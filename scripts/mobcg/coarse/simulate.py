@@ -532,7 +532,8 @@ def _with_halvings(step_fs: float, attempt: Callable[[float], Result]) -> Result
 def _blames_the_physics(error: ProgramError) -> bool:
     crashes = (-signal.SIGSEGV, -signal.SIGFPE, -signal.SIGABRT)
     stopped_itself = error.returncode > 0 and error.returncode != 127 and "Unrecognized" not in error.tail
-    return stopped_itself or error.returncode in crashes
+    started = "LAMMPS (" in error.log.read_text(errors="replace")  # else its libraries gave out, MPI for one
+    return (stopped_itself and started) or error.returncode in crashes
 
 
 def _lammps_error(error: ProgramError) -> str:

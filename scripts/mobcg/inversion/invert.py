@@ -214,6 +214,8 @@ def failure_reason(main_dir: Path, failed: int) -> str | None:
     if "ERROR:" not in text or any(trouble in text for trouble in MACHINE_TROUBLE):
         return None
     lammps_log = iteration.step_dir(main_dir, failed) / "lammps.log"
+    if "critical: 'lmp " in text and not lammps_log.is_file():
+        return None  # it did not even start: its libraries gave out, MPI for one
     if lammps_log.is_file():
         errors = [line for line in lammps_log.read_text(errors="replace").splitlines() if line.startswith("ERROR")]
         if errors:
