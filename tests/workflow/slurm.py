@@ -160,7 +160,7 @@ def configuration(directory: Path) -> str:
         "SlurmdUser": user,
         "AuthType": "auth/munge",
         "CredType": "cred/munge",
-        "AuthInfo": f"socket={directory}/munge.socket",
+        "AuthInfo": f"socket={directory}/munge.socket,cred_expire=30",  # a job queued again waits so long, not 120 s
         "SlurmctldPort": controller_port,
         "SlurmdPort": node_port,
         "SlurmctldPidFile": directory / "slurmctld.pid",
