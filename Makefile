@@ -37,6 +37,7 @@ release: setup
 
 # Fast tests on every core first; then the real programs end to end.
 test: setup lint
+	@scripts/setup.sh tests
 	@pytest -n $(CORES) -m "not workflow"
 	@pytest -m workflow
 

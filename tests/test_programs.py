@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -51,6 +52,15 @@ def test_stdin_and_working_directory_and_environment(tmp_path: Path) -> None:
         ["sh", "-c", "cat; pwd; echo $ANSWER"], tmp_path, tmp_path / "log", stdin="hello\n", env={"ANSWER": "42"}
     )
     assert (tmp_path / "log").read_text().splitlines()[1:] == ["hello", str(tmp_path), "42"]
+
+
+def test_a_program_is_not_told_of_the_job_step_around_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SLURM_STEP_ID", "SLURM_NODELIST", "PMI_RANK", "PMIX_RANK"):
+        monkeypatch.setenv(name, "0")
+    programs.run(["env"], tmp_path, tmp_path / "log")
+    programs.run(["env"], tmp_path, tmp_path / "log", env=dict(os.environ))
+    assert "HOME=" in (tmp_path / "log").read_text()
+    assert not re.search(r"^(SLURM|PMI)", (tmp_path / "log").read_text(), re.MULTILINE)
 
 
 def test_a_status_other_than_zero(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from collections import deque
 from collections.abc import Mapping, Sequence
 from functools import cache
@@ -42,6 +43,10 @@ MACHINE_TROUBLE = (
     "error while loading shared libraries",
 )
 LEAST_FREE_BYTES = 2**20
+
+# What a batch system tells the processes of a job step. The MPI library of a program that runs alone would take it for
+# the place of one rank among many, and stop where it was not built for that batch system.
+LAUNCHER_VARIABLES = ("SLURM_", "PMI")
 
 
 class ProgramError(SimulationError):
@@ -77,9 +82,9 @@ def _last_lines(path: Path, count: int) -> str:
 
 
 def _die_with_parent() -> None:
-    # Linux only: without it a simulation lives on when its step is killed with SIGKILL.
+    # Linux only: without it a simulation lives on when its step is killed. mdrun answers SIGTERM with a checkpoint.
     pr_set_pdeathsig = 1
-    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
 
 
 def run(
@@ -90,7 +95,7 @@ def run(
     timeout_s: float | None = None,
     env: Mapping[str, str] | None = None,
 ) -> None:
-    """Run one program in `cwd`, its output appended to `log`; it is killed when this process dies.
+    """Run one program in `cwd`, its output appended to `log`; it gets SIGTERM when this process dies.
 
     Where this process is asked to stop (`mobcg.step.run_step`), the program and all that it started get SIGTERM, and
     `GRACE_S` to end by themselves.
@@ -101,6 +106,7 @@ def run(
         The program is missing, ended with a status other than 0, or outlived `timeout_s` (seconds).
     """
     log.parent.mkdir(parents=True, exist_ok=True)
+    env = without_launcher(os.environ if env is None else env)
     with log.open("a") as stream:
         stream.write(f"$ {' '.join(map(str, command))}\n")
         stream.flush()
@@ -150,6 +156,23 @@ def _stop(process: subprocess.Popen, number: signal.Signals) -> None:
     process.wait()
 
 
+def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:
+    """Return an environment in which a program runs by itself, also inside a job step."""
+    return {name: value for name, value in environment.items() if not name.startswith(LAUNCHER_VARIABLES)}
+
+
+def job_seconds_left() -> float | None:
+    """Return how long (s) the Slurm job around this process may still run; None without a job or without a limit."""
+    job = os.environ.get("SLURM_JOB_ID")
+    if job is None or shutil.which("squeue") is None:
+        return None
+    # Slurm tells the end of a job in its environment only from 23.02 on, and not when an operator moved it.
+    command = ["squeue", "--noheader", "--jobs", job, "--format", "%e"]
+    environment = os.environ | {"SLURM_TIME_FORMAT": "%s"}
+    end_s = subprocess.run(command, capture_output=True, text=True, env=environment, check=False).stdout.strip()
+    return float(end_s) - time.time() if end_s.isdigit() else None
+
+
 @cache
 def version(program: str) -> str | None:
     """Return the version that a program prints of itself; None where it is not on PATH."""
@@ -159,7 +182,8 @@ def version(program: str) -> str | None:
     if path is None:
         return None
     arguments, pattern = VERSION_QUERIES[program]
-    printed = subprocess.run([path, *arguments], capture_output=True, text=True, check=False)
+    alone = without_launcher(os.environ)
+    printed = subprocess.run([path, *arguments], capture_output=True, text=True, check=False, env=alone)
     found = re.search(pattern, printed.stdout + printed.stderr)
     return found.group(1).strip() if found else "unknown"
 

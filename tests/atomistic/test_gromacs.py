@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from mobcg.atomistic.beads import read_beads
@@ -104,6 +105,23 @@ def test_a_killed_run_goes_on_to_the_same_end(liquid, uninterrupted, tmp_path):
     assert np.array_equal(killed.time_ps, whole.time_ps)
     assert np.array_equal(killed.positions_nm, whole.positions_nm)
     assert np.array_equal(killed.forces_kj_mol_nm, whole.forces_kj_mol_nm)
+
+
+def test_a_step_that_is_terminated_leaves_a_checkpoint_of_the_moment(liquid, uninterrupted, tmp_path):
+    directory = copy_of(liquid, tmp_path / "terminated")
+    script = CHILD.replace("checkpoint_minutes=0.01", "checkpoint_minutes=60")
+    child = subprocess.Popen([sys.executable, "-c", script], cwd=directory)
+    while last_time_ps(directory / "nvt.log") < 1:
+        assert child.poll() is None, "the run ended before it could be terminated"
+        time.sleep(0.02)
+    (simulation,) = psutil.Process(child.pid).children()
+    child.terminate()
+    child.wait()
+    simulation.wait(timeout=30)
+    assert (directory / "nvt.cpt").exists()
+    assert not (directory / "nvt.gro").exists()
+    run_nvt(directory)
+    assert np.array_equal(beads_of(directory).positions_nm, beads_of(uninterrupted).positions_nm)
 
 
 def test_a_stage_that_is_done_is_not_run_again(uninterrupted):

@@ -64,6 +64,22 @@ def test_a_second_start_repeats_no_stage(too_small):
     assert {path: path.stat().st_mtime_ns for path in stages} == before
 
 
+def test_a_result_that_was_removed_is_there_again_without_a_simulation(too_small):
+    result, kept = too_small / "beads.npz", too_small / "work/beads.npz"
+    before = result.read_bytes()
+    assert not kept.exists()
+    assert main(command(SMALL, too_small, "--keep-beads")) == 0
+    assert kept.samefile(result)
+    result.unlink()
+    made = kept.stat().st_ino
+    assert main(command(SMALL, too_small, "--keep-beads")) == 0
+    assert result.stat().st_ino == made
+    kept.write_bytes(before[:200])
+    assert main(command(SMALL, too_small)) == 0
+    assert result.read_bytes() == before
+    assert not kept.exists()
+
+
 def test_when_the_time_is_up_the_exit_status_asks_for_another_start(tmp_path, capsys):
     assert main(command(SMALL, tmp_path, "--max-hours", "0")) == EXIT_UNFINISHED
     assert "start the same command again" in capsys.readouterr().err

@@ -56,6 +56,11 @@ def test_every_profile_plans(workflow: Path, profile: str) -> None:
     assert job_counts(done.stdout + done.stderr)["simulate_atomistic"] > 0
 
 
+def test_no_site_is_named_in_a_rule() -> None:
+    rules = "".join(path.read_text() for path in [*(REPOSITORY / "rules").glob("*.smk"), REPOSITORY / "Snakefile"])
+    assert not re.findall(r"slurm_\w+|partition|account|constraint:|module load", rules)
+
+
 def test_a_new_molecule_adds_its_own_runs_only(workflow: Path) -> None:
     words = ("--cores", "2", "-n", "--quiet", "rules")
     before = job_counts(snakemake(workflow, *words).stdout)

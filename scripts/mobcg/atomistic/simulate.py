@@ -1,11 +1,12 @@
 """One atomistic run: box, minimisation, squeeze, NPT until the density has settled, NVT at that density → beads.
 
     python -m mobcg.atomistic.simulate --spec '<json>' --work DIR --out beads.npz [--molecules-dir DIR]
-        [--threads 1] [--max-hours H] [--keep-atoms]
+        [--threads 1] [--max-hours H] [--keep-beads] [--keep-atoms]
 
 Started again after any interruption it goes on where it was. With one thread the result is bitwise the same however
-often that happened. A run whose physics fails gives a file without frames and with the reason. What is left in DIR of a
-finished run (`FINISHED`) is enough to repeat its production bit by bit, and not more.
+often that happened. A run whose physics fails gives a file without frames and with the reason. Inside a Slurm job it
+stops with a checkpoint before the job's time is up. What is left in DIR of a finished run (`FINISHED`) is enough to
+repeat its production bit by bit, and not more.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ from mobcg.errors import InputError, SimulationError
 from mobcg.observables import BeadTrajectory
 from mobcg.pair import CUTOFF_NM
 from mobcg.plan import Spec, canonical_json, run_id, seed
-from mobcg.programs import ProgramError, run, versions
-from mobcg.records import atomic_path, work_directory
+from mobcg.programs import ProgramError, job_seconds_left, run, versions
+from mobcg.records import atomic_path, link, work_directory
 from mobcg.step import run_step
 from mobcg.units import mass_density_kg_m3, number_density_nm3
 
@@ -81,6 +82,9 @@ FINISHED = (
     "*.log.gz",
     "*.out",
 )
+# Kept free at the end of a batch job, for mdrun's last checkpoint: this long, or this fraction of what is left.
+JOB_MARGIN_S = 120.0
+JOB_MARGIN_FRACTION = 0.1
 
 
 def simulate(spec: Spec, work: Path, machine: Machine, molecules_dir: Path = Path()) -> BeadTrajectory:
@@ -423,6 +427,26 @@ def clear_up(work: Path, spec: Spec, result: BeadTrajectory, keep_atoms: bool) -
                 path.unlink()
 
 
+def finished_beads(path: Path) -> BeadTrajectory | None:
+    """Return the result of an earlier start; None where it is missing or not whole, and then removed."""
+    if not path.exists():
+        return None
+    try:
+        return BeadTrajectory.load(path)
+    except InputError as error:
+        print(f"{error} It is made again.", file=sys.stderr, flush=True)
+        path.unlink()
+        return None
+
+
+def stop_at_s(max_hours: float | None) -> float | None:
+    """Return the reading of `time.monotonic` to stop at: after `max_hours`, or before the end of the batch job."""
+    if max_hours is not None:
+        return time.monotonic() + 3600 * max_hours
+    left_s = job_seconds_left()
+    return None if left_s is None else time.monotonic() + left_s - min(JOB_MARGIN_S, JOB_MARGIN_FRACTION * left_s)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status (0 done, 1 program trouble, 2 wrong input, 75 start again)."""
     parser = argparse.ArgumentParser(prog="python -m mobcg.atomistic.simulate", description=__doc__)
@@ -431,14 +455,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", required=True, type=Path, help="bead trajectory (.npz)")
     parser.add_argument("--molecules-dir", type=Path, default=Path(), help="where paths of own topologies start")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--max-hours", type=float, help="stop after this long; the next start continues")
+    parser.add_argument("--max-hours", type=float, help="stop after this long, whatever the batch job allows")
+    parser.add_argument("--keep-beads", action="store_true", help="keep the result in DIR as well, under a second name")
     parser.add_argument("--keep-atoms", action="store_true", help="keep the atoms' positions as well, as .xtc in DIR")
     options = parser.parse_args(arguments)
-    stop_at_s = None if options.max_hours is None else time.monotonic() + 3600 * options.max_hours
+    machine = Machine(options.threads, stop_at_s(options.max_hours))
     with work_directory(options.work) as work:
+        # Snakemake removes the output of a job that it lost sight of; simulated is simulated.
+        finished = work / "beads.npz"
         try:
-            require("gmx")
-            result = simulate(options.spec, work, Machine(options.threads, stop_at_s), options.molecules_dir)
+            result = finished_beads(finished)
+            if result is None:
+                require("gmx")
+                result = simulate(options.spec, work, machine, options.molecules_dir)
+                result.save(finished)
         except UnfinishedError as stopped:
             print(f"not finished: {stopped}; start the same command again to continue", file=sys.stderr)
             return EXIT_UNFINISHED
@@ -448,8 +478,10 @@ def main(arguments: list[str] | None = None) -> int:
         except ProgramError as error:
             print(error, file=sys.stderr)
             return 1
-        result.save(options.out)
+        link(finished, options.out)
         clear_up(work, options.spec, result, options.keep_atoms)
+        if not options.keep_beads:
+            finished.unlink()
     return 0
 
 

@@ -233,6 +233,9 @@ def simulate_npt(
         ]
         _run_lammps(directory, script)
         _, temperatures, volumes = _read_samples(directory, 3).T
+        low, high = (factor * (state.box_nm * ANGSTROM_PER_NM) ** 3 for factor in VOLUME_RANGE)
+        if low < volumes[-1] < high:  # else `_barostat` halted it
+            _check_whole(directory, len(volumes), lengths.equilibration_steps + lengths.production_steps)
         _check_temperature(temperatures, temperature_k)
         settled = lengths.equilibration_steps // SAMPLE_EVERY
         return npt_density(volumes / ANGSTROM_PER_NM**3, settled, n_beads, mass_g_mol, state.box_nm**3)
@@ -530,7 +533,9 @@ def _blames_the_physics(error: ProgramError) -> bool:
     if "Unrecognized" in error.tail or machine_trouble(error.tail, error.log.parent):
         return False
     crashes = (-signal.SIGSEGV, -signal.SIGFPE, -signal.SIGABRT)
-    return 0 < error.returncode < 126 or error.returncode in crashes  # 126 and more are a shell's
+    started = "LAMMPS (" in error.log.read_text(errors="replace")  # else its libraries gave out, MPI for one
+    stopped_itself = 0 < error.returncode < 126  # 126 and more are a shell's
+    return (stopped_itself and started) or error.returncode in crashes
 
 
 def _lammps_error(error: ProgramError) -> str:
@@ -569,8 +574,16 @@ def _torn(path: Path, found: str) -> ProgramError:
     return ProgramError(["lmp"], 0, path.with_name(LOG_FILE), f"{path.name} is torn, {found} (is the disk full?)")
 
 
+def _check_whole(directory: Path, n_samples: int, n_steps: int) -> None:
+    # LAMMPS ends with 0 as well when something stops its time loop early: only the product says that it got to the end.
+    if n_samples != n_steps // SAMPLE_EVERY + 1:
+        found = f"{SAMPLES_FILE} holds {n_samples} of {n_steps // SAMPLE_EVERY + 1} samples"
+        raise ProgramError(["lmp"], 0, directory / LOG_FILE, found)
+
+
 def _read_run(directory: Path, state: _State, lengths: _Lengths, thermostat: str, friction_1_ps: float) -> CoarseRun:
     _, temperatures, pressures_atm, conserved_kcal = _read_samples(directory, 4).T
+    _check_whole(directory, len(temperatures), lengths.production_steps)
     _check_temperature(temperatures, state.temperature_k)
     if thermostat == "nose_hoover":
         _check_drift(conserved_kcal * KJ_PER_KCAL / state.n_beads, thermal_energy_kj_mol(state.temperature_k))

@@ -235,6 +235,8 @@ def failure_reason(main_dir: Path, failed: int) -> str | None:
     if "ERROR:" not in text or "Killed" in text or machine_trouble(text, main_dir):
         return None
     lammps_log = iteration.step_dir(main_dir, failed) / "lammps.log"
+    if "critical: 'lmp " in text and not lammps_log.is_file():
+        return None  # it did not even start: its libraries gave out, MPI for one
     if lammps_log.is_file():
         errors = [line for line in lammps_log.read_text(errors="replace").splitlines() if line.startswith("ERROR")]
         if errors:
