@@ -1,4 +1,6 @@
 import math
+import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -138,6 +140,24 @@ def test_a_missing_lammps_is_not_the_fault_of_the_potential(tmp_path, monkeypatc
     with pytest.raises(ProgramError, match="lmp") as caught:
         run(tmp_path)
     assert caught.value.returncode == 127
+
+
+@pytest.mark.parametrize("torn", ["frames.txt", "samples.txt"])
+def test_a_disk_that_fills_up_is_no_failure_of_the_run(tmp_path, monkeypatch, torn):
+    # LAMMPS ends well when what it writes does not arrive.
+    (tmp_path / "lmp").write_text(f'#!/bin/sh\n{shutil.which("lmp")} "$@"; truncate -s 1001 {torn}\n')
+    (tmp_path / "lmp").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(ProgramError, match=f"exit status 0, but {torn} is torn.*is the disk full"):
+        run(tmp_path / "run", n_beads=140)
+
+
+def test_a_full_disk_is_no_failure_of_the_run(tmp_path, monkeypatch):
+    (tmp_path / "lmp").write_text("#!/bin/sh\necho 'LAMMPS ('; echo 'ERROR: file x: No space left on device'; exit 1\n")
+    (tmp_path / "lmp").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(ProgramError, match="No space left"):
+        run(tmp_path / "run")
 
 
 def test_a_killed_lammps_is_not_the_fault_of_the_potential(tmp_path, monkeypatch):
