@@ -14,6 +14,7 @@ import shutil
 import signal
 import socket
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -81,23 +82,31 @@ def _owner(handle: int) -> str:
 def stop_with_jobs() -> None:
     """Let a signal that asks this controller to stop reach the jobs that run on this machine, and end it then.
 
-    Snakemake itself waits for running jobs, hours perhaps, after SIGTERM, and after a SIGINT that did not come from a
-    terminal. The jobs end in order: `mobcg.step.run_step`.
+    Snakemake itself starts nothing more after SIGTERM and waits for running jobs, hours perhaps; here these are asked to
+    stop as well, and end in order (`mobcg.step.run_step`). SIGINT and SIGHUP are answered in the same way.
     """
+    start_nothing_more = signal.getsignal(signal.SIGTERM)
 
-    def stop(number: int, _frame: object) -> None:
+    def stop(number: int, frame: object) -> None:
         ignore_stop_signals()
         print("mobcg: stopping; the same command goes on from here", file=sys.stderr, flush=True)
+        threading.Thread(target=_stop_jobs, daemon=True).start()
+        start_nothing_more(number, frame)
+
+    catch_stop_signals(stop)
+
+
+def _stop_jobs() -> None:
+    # Again and again: a job may be on its way while the others are asked. One that was asked hears it only once.
+    while True:
         for process in psutil.Process().children(recursive=True):
             try:
                 # Their shells would end before them, and Snakemake with those.
                 if any(word.startswith("mobcg.") for word in process.cmdline()):
                     process.send_signal(signal.SIGTERM)
-            except psutil.NoSuchProcess:
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
-        raise KeyboardInterrupt
-
-    catch_stop_signals(stop)
+        time.sleep(1)
 
 
 def lift_left_lock(results_dir: Path) -> None:
