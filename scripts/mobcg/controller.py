@@ -16,6 +16,7 @@ import socket
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -82,21 +83,22 @@ def _owner(handle: int) -> str:
 def stop_with_jobs() -> None:
     """Let a signal that asks this controller to stop reach the jobs that run on this machine, and end it then.
 
-    Snakemake itself starts nothing more after SIGTERM and waits for running jobs, hours perhaps; here these are asked to
-    stop as well, and end in order (`mobcg.step.run_step`). SIGINT and SIGHUP are answered in the same way.
+    Snakemake itself starts nothing more after SIGTERM and waits for running jobs, hours perhaps; here these are asked
+    to stop as well, and end in order (`mobcg.step.run_step`). SIGINT and SIGHUP are answered in the same way.
     """
     start_nothing_more = signal.getsignal(signal.SIGTERM)
 
-    def stop(number: int, frame: object) -> None:
+    def stop(number: int, _frame: object) -> None:
         ignore_stop_signals()
         print("mobcg: stopping; the same command goes on from here", file=sys.stderr, flush=True)
-        threading.Thread(target=_stop_jobs, daemon=True).start()
-        start_nothing_more(number, frame)
+        # In a thread: Snakemake takes a lock for it, which the very thread that is interrupted may hold.
+        threading.Thread(target=_stop, args=(start_nothing_more, number), daemon=True).start()
 
     catch_stop_signals(stop)
 
 
-def _stop_jobs() -> None:
+def _stop(start_nothing_more: Callable[[int, object], None], number: int) -> None:
+    start_nothing_more(number, None)
     # Again and again: a job may be on its way while the others are asked. One that was asked hears it only once.
     while True:
         for process in psutil.Process().children(recursive=True):
