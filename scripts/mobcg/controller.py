@@ -14,7 +14,9 @@ import shutil
 import signal
 import socket
 import sys
+import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import psutil
@@ -81,23 +83,32 @@ def _owner(handle: int) -> str:
 def stop_with_jobs() -> None:
     """Let a signal that asks this controller to stop reach the jobs that run on this machine, and end it then.
 
-    Snakemake itself waits for running jobs, hours perhaps, after SIGTERM, and after a SIGINT that did not come from a
-    terminal. The jobs end in order: `mobcg.step.run_step`.
+    Snakemake itself starts nothing more after SIGTERM and waits for running jobs, hours perhaps; here these are asked
+    to stop as well, and end in order (`mobcg.step.run_step`). SIGINT and SIGHUP are answered in the same way.
     """
+    start_nothing_more = signal.getsignal(signal.SIGTERM)
 
     def stop(number: int, _frame: object) -> None:
         ignore_stop_signals()
         print("mobcg: stopping; the same command goes on from here", file=sys.stderr, flush=True)
+        # In a thread: Snakemake takes a lock for it, which the very thread that is interrupted may hold.
+        threading.Thread(target=_stop, args=(start_nothing_more, number), daemon=True).start()
+
+    catch_stop_signals(stop)
+
+
+def _stop(start_nothing_more: Callable[[int, object], None], number: int) -> None:
+    start_nothing_more(number, None)
+    # Again and again: a job may be on its way while the others are asked. One that was asked hears it only once.
+    while True:
         for process in psutil.Process().children(recursive=True):
             try:
                 # Their shells would end before them, and Snakemake with those.
                 if any(word.startswith("mobcg.") for word in process.cmdline()):
                     process.send_signal(signal.SIGTERM)
-            except psutil.NoSuchProcess:
+            except (psutil.NoSuchProcess, psutil.AccessDenied):
                 continue
-        raise KeyboardInterrupt
-
-    catch_stop_signals(stop)
+        time.sleep(1)
 
 
 def lift_left_lock(results_dir: Path) -> None:

@@ -155,6 +155,24 @@ def test_a_run_inside_a_job_step_is_a_run_by_itself(tmp_path, monkeypatch):
     assert run(tmp_path).temperature_measured_k == pytest.approx(TEMPERATURE_K, rel=0.03)
 
 
+@pytest.mark.parametrize("torn", ["frames.txt", "samples.txt"])
+def test_a_disk_that_fills_up_is_no_failure_of_the_run(tmp_path, monkeypatch, torn):
+    # LAMMPS ends well when what it writes does not arrive.
+    (tmp_path / "lmp").write_text(f'#!/bin/sh\n{shutil.which("lmp")} "$@"; truncate -s 1001 {torn}\n')
+    (tmp_path / "lmp").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(ProgramError, match=f"exit status 0, but {torn} is torn.*is the disk full"):
+        run(tmp_path / "run", n_beads=140)
+
+
+def test_a_full_disk_is_no_failure_of_the_run(tmp_path, monkeypatch):
+    (tmp_path / "lmp").write_text("#!/bin/sh\necho 'LAMMPS ('; echo 'ERROR: file x: No space left on device'; exit 1\n")
+    (tmp_path / "lmp").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(ProgramError, match="No space left"):
+        run(tmp_path / "run")
+
+
 def test_a_killed_lammps_is_not_the_fault_of_the_potential(tmp_path, monkeypatch):
     killed = tmp_path / "lmp"
     killed.write_text("#!/bin/sh\nkill -9 $$\n")

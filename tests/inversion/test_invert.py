@@ -99,10 +99,11 @@ def test_structure_that_is_not_reached_fails_after_a_gentler_attempt(tmp_path):
         ("no such word", "", None),
         ("# ERROR: #\ncp: No space left on device", "", None),
         ("# ERROR: #\n# critical: 'lmp -in iteration.lmp' failed #", None, None),
+        ("run_lammps.sh: line 7: 123 Killed  lmp\n# ERROR: #", "run 10\n", None),
         ("# ERROR: #", "run 10\nERROR: Lost atoms: 3\n", "LAMMPS stopped in iteration 2: Lost atoms: 3"),
         ("ValueError: no wall\n# ERROR: #", "run 10\n", "iteration 2: no wall"),
     ],
-    ids=["killed", "disk-full", "lammps-did-not-start", "lammps", "hook"],
+    ids=["killed", "disk-full", "lammps-did-not-start", "lammps-killed", "lammps", "hook"],
 )
 def test_failure_reason(tmp_path, log, lammps_log, reason):
     (tmp_path / "step_002").mkdir()

@@ -108,3 +108,10 @@ def test_unknown_scale_names_those_there_are(workflow: Path) -> None:
 def test_lint_and_format_are_clean(workflow: Path) -> None:
     done = snakemake(workflow, "--lint")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_is_kept_of_a_run_is_one_of_three(workflow: Path) -> None:
+    wrong = snakemake(workflow, "--cores", "2", "-n", "--config", "keep_trajectories=some")
+    assert wrong.returncode != 0
+    assert "keep_trajectories: found 'some'" in wrong.stdout + wrong.stderr
+    assert "'none', 'beads' or 'all'" in wrong.stdout + wrong.stderr

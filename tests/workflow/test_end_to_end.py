@@ -71,8 +71,9 @@ def test_the_report_shows_it(finished: Path) -> None:
 
 
 def test_a_second_start_does_nothing(finished: Path) -> None:
-    done = snakemake(finished, *WORDS, "-n")
-    assert "Nothing to be done" in done.stdout + done.stderr
+    for kept in ((), ("keep_trajectories=none",), ("keep_trajectories=all",)):
+        done = snakemake(finished, *WORDS, *kept, "-n")
+        assert "Nothing to be done" in done.stdout + done.stderr
 
 
 def test_a_release_is_extended_by_one_molecule_and_nothing_else_runs(finished: Path, release: Path) -> None:
