@@ -1,7 +1,7 @@
 """Running GROMACS so that a killed run goes on where it was: run parameters, one stage at a time, progress, energies.
 
 A stage is done when its `<stage>.gro` is there; it gets that name only after mdrun wrote it whole. Until then the
-checkpoint says where to go on. All times in ps, temperatures in K, pressures in bar.
+checkpoint says where to go on, but for the short stages at constant pressure, which start over. All times in ps, temperatures in K, pressures in bar.
 """
 
 from __future__ import annotations
@@ -211,7 +211,8 @@ def run_stage(directory: Path, stage: Stage, before: Path, machine: Machine, pro
     if done.exists():
         return done
     checkpoint = directory / f"{stage.name}.cpt"
-    continued = checkpoint.exists()
+    # The barostat of GROMACS 2022 does not go on bit by bit from a checkpoint; its stages are short and start over.
+    continued = checkpoint.exists() and stage.pressure_bar is None
     try:
         if not continued:
             _remove_products(directory, stage.name)
