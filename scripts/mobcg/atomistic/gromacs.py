@@ -1,7 +1,8 @@
 """Running GROMACS so that a killed run goes on where it was: run parameters, one stage at a time, progress, energies.
 
 A stage is done when its `<stage>.gro` is there; it gets that name only after mdrun wrote it whole. Until then the
-checkpoint says where to go on, but for the short stages at constant pressure, which start over. All times in ps, temperatures in K, pressures in bar.
+checkpoint says where to go on, but for the short stages at constant pressure, which start over. All times in ps,
+temperatures in K, pressures in bar.
 """
 
 from __future__ import annotations
