@@ -202,6 +202,17 @@ def test_when_the_time_is_up_the_stage_is_unfinished_and_continues(liquid, unint
     assert np.array_equal(beads_of(directory).positions_nm, beads_of(uninterrupted).positions_nm)
 
 
+def test_a_stage_at_constant_pressure_that_was_stopped_has_the_same_end(liquid, tmp_path):
+    npt = Stage("npt_00", 6.0, 2.0, 298.15, 11, pressure_bar=1.0)
+    whole, stopped = (copy_of(liquid, tmp_path / name) for name in ("whole", "stopped"))
+    run_stage(whole, npt, whole / "squeeze.gro", Machine(), Progress("test"))
+    with pytest.raises(UnfinishedError):
+        run_stage(stopped, npt, stopped / "squeeze.gro", Machine(stop_at_s=time.monotonic() + 1.0), Progress("test"))
+    assert (stopped / "npt_00.cpt").exists()
+    run_stage(stopped, npt, stopped / "squeeze.gro", Machine(), Progress("test"))
+    assert (stopped / "npt_00.gro").read_bytes() == (whole / "npt_00.gro").read_bytes()
+
+
 def test_overlapping_molecules_are_unstable(liquid, tmp_path):
     directory = copy_of(liquid, tmp_path / "overlap")
     title, count, *atoms, box = (directory / "squeeze.gro").read_text().rstrip("\n").split("\n")

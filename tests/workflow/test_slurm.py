@@ -158,7 +158,7 @@ def test_a_leg_with_every_fault_has_the_records_of_one_machine(
 
     # Killed with SIGKILL at the end of this block.
     with Controller(cluster, workflow, leg[-1]) as controller:
-        # scancel: mdrun leaves a checkpoint behind, the retry goes on from it and asks for more memory.
+        # scancel: mdrun leaves a checkpoint behind; the retry asks for more memory.
         cancelled = controller.next_job("simulate_atomistic")
         simulation = simulation_of(cluster, workflow)
         cancelled_at = time.time()

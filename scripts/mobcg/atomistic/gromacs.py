@@ -1,7 +1,8 @@
 """Running GROMACS so that a killed run goes on where it was: run parameters, one stage at a time, progress, energies.
 
 A stage is done when its `<stage>.gro` is there; it gets that name only after mdrun wrote it whole. Until then the
-checkpoint says where to go on; where that is torn, the one before it, which GROMACS keeps. All times in ps,
+checkpoint says where to go on; where that is torn, the one before it, which GROMACS keeps. The short stages at constant
+pressure start over. All times in ps,
 temperatures in K, pressures in bar.
 """
 
@@ -215,7 +216,8 @@ def run_stage(directory: Path, stage: Stage, before: Path, machine: Machine, pro
     checkpoint, before_that = (directory / f"{stage.name}{which}.cpt" for which in ("", "_prev"))
     if before_that.exists() and not checkpoint.exists():
         before_that.replace(checkpoint)
-    continued = checkpoint.exists()
+    # The barostat of GROMACS 2022 does not go on bit by bit from a checkpoint; its stages are short and start over.
+    continued = checkpoint.exists() and stage.pressure_bar is None
     try:
         if not continued:
             remove_products(directory, stage.name)
