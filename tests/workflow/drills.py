@@ -204,23 +204,16 @@ def step_stopped(directory: Path) -> str:
     assert not of_directory(directory)
     status, _ = finish(atomistic(directory))
     assert status == 0
-    assert "squeeze.cpt" in (work / "squeeze.out").read_text().rpartition("\n$ ")[2]
     assert reason_of(directory) == undisturbed()
     return message((directory / "log").read_text(), r"stopped by SIGTERM.*?$")
 
 
 def torn_checkpoint(directory: Path) -> str:
-    work = directory / "work/step_2_fs"
-    process = start(atomistic(directory), directory / "log")
-    wait_for(lambda: (work / "squeeze.log").exists() and "Step " in (work / "squeeze.log").read_text(), process)
-    process.send_signal(signal.SIGTERM)
-    process.wait()
-    checkpoint = work / "squeeze.cpt"
-    checkpoint.write_bytes(checkpoint.read_bytes()[:1000])
-    status, printed = finish(atomistic(directory))
+    """The stage of the tests of that module: each of its files cut in half, and the trajectory compared."""
+    words = ["-m", "pytest", "-q", "-rP", "--basetemp", str(directory / "pytest"), "-k", "torn_file or between_two"]
+    status, printed = finish([sys.executable, *words, str(REPOSITORY / "tests/atomistic/test_gromacs.py")])
     assert status == 0, printed
-    assert reason_of(directory) == undisturbed()
-    return message(printed, r"squeeze: its checkpoint[^\n]*")
+    return message(printed, r"nvt: its checkpoint[^\n]*")
 
 
 def gmx_on_a_full_disk(directory: Path) -> str:
@@ -405,6 +398,7 @@ def release_stopped(directory: Path) -> str:
     shard = Shard.prepare(directory)
     make = ["make", "-o", "setup", "release", f"SCALE={SCALE}", "CORES=1"]
     shutil.rmtree(shard.directory / "results")
+    finished: list[int] = []
     for number in (signal.SIGTERM, signal.SIGINT):
         log = shard.directory / f"{number.name}.log"
         process = start(make, log, shard.directory)
@@ -418,8 +412,9 @@ def release_stopped(directory: Path) -> str:
         assert not of_directory(shard.directory)
         assert not list(shard.directory.glob(".snakemake/locks/*"))
         assert any(shard.directory.glob("results/work/atomistic/*/step_*/squeeze.cpt"))
-    (stage, *_) = shard.directory.glob("results/work/atomistic/*/step_*/squeeze.out")
-    assert "squeeze.cpt" in stage.read_text()
+        (minimised,) = shard.directory.glob("results/work/atomistic/*/step_*/minimised.gro")
+        finished.append(minimised.stat().st_mtime_ns)
+    assert finished[0] == finished[1]
     return message((shard.directory / "SIGTERM.log").read_text(), r"mobcg: stopping[^\n]*")
 
 
@@ -703,7 +698,7 @@ DRILLS = (
     Drill(
         "`gmx` killed",
         "`kill -9` of gmx during the squeeze",
-        "the step fails without a result; its next start goes on from the last checkpoint (or the start of the stage) "
+        "the step fails without a result; its next start goes on from the last checkpoint or the start of the stage "
         "to the same bits",
         "nothing: the profiles try a job again; else start again",
         gmx_killed,
@@ -757,7 +752,7 @@ DRILLS = (
     Drill(
         "A step stopped",
         "SIGTERM to the step of an atomistic run, as batch systems send it",
-        "checkpoint, status 143; the next start appends to it, to the same bits",
+        "GROMACS writes a checkpoint, status 143; the next start repeats no finished stage, to the same bits",
         "nothing: retried; else start again",
         step_stopped,
     ),
@@ -804,7 +799,7 @@ DRILLS = (
     ),
     Drill(
         "Truncated checkpoint",
-        "`.cpt` of a stopped stage cut to 1000 bytes",
+        "`.cpt`, both `.cpt` or `.trr` of a killed stage cut in half (`pytest tests/atomistic/test_gromacs.py -k torn`)",
         "the checkpoint before it, or the start of the stage; the same bits",
         "nothing",
         torn_checkpoint,
