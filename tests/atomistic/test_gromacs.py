@@ -7,6 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from mobcg.atomistic.beads import read_beads
@@ -135,8 +136,10 @@ def stopped(liquid, tmp_path):
     while not (directory / "nvt_prev.cpt").exists():
         assert child.poll() is None, "the run ended before it could be killed"
         time.sleep(0.02)
+    simulation = psutil.Process(child.pid).children()
     child.send_signal(signal.SIGKILL)
     child.wait()
+    psutil.wait_procs(simulation, timeout=30)
     return directory
 
 
