@@ -153,8 +153,10 @@ def stopped(liquid, tmp_path):
     while not (directory / "nvt_prev.cpt").exists():
         assert child.poll() is None, "the run ended before it could be killed"
         time.sleep(0.02)
+    simulation = psutil.Process(child.pid).children()
     child.send_signal(signal.SIGKILL)
     child.wait()
+    psutil.wait_procs(simulation, timeout=30)
     return directory
 
 

@@ -402,7 +402,7 @@ def release_stopped(directory: Path) -> str:
     for number in (signal.SIGTERM, signal.SIGINT):
         log = shard.directory / f"{number.name}.log"
         process = start(make, log, shard.directory)
-        wait_for(lambda: children(process, "gmx") and any(shard.directory.glob("results/**/squeeze.log")), process)  # noqa: B023
+        wait_for(lambda: any({"mdrun", "squeeze"} <= {*each.cmdline()} for each in children(process, "gmx")), process)  # noqa: B023
         time.sleep(1)
         began = time.monotonic()
         # make hands SIGTERM on to Snakemake; a terminal sends SIGINT to all of them.
@@ -799,7 +799,7 @@ DRILLS = (
     ),
     Drill(
         "Truncated checkpoint",
-        "`.cpt`, both `.cpt` or `.trr` of a killed stage cut in half (`pytest tests/atomistic/test_gromacs.py -k torn`)",
+        "`.cpt` or `.trr` of a killed stage cut in half (`pytest tests/atomistic/test_gromacs.py -k torn`)",
         "the checkpoint before it, or the start of the stage; the same bits",
         "nothing",
         torn_checkpoint,
