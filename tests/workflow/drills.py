@@ -66,8 +66,20 @@ def start(command: list[str], log: Path, cwd: Path | None = None, **changes: str
     """Start a command in a session of its own, what it prints in `log`."""
     with log.open("a") as stream:
         return subprocess.Popen(
-            command, cwd=cwd, stdout=stream, stderr=stream, env=environment() | changes, start_new_session=True
+            command,
+            cwd=cwd,
+            stdout=stream,
+            stderr=stream,
+            env=environment() | changes,
+            start_new_session=True,
+            preexec_fn=_hear_signals,
         )
+
+
+def _hear_signals() -> None:
+    # A script's background jobs ignore SIGINT, and what nohup starts SIGHUP; so would whatever these start.
+    for number in (signal.SIGINT, signal.SIGHUP):
+        signal.signal(number, signal.SIG_DFL)
 
 
 def finish(command: list[str], **changes: str) -> tuple[int, str]:
