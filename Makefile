@@ -28,17 +28,16 @@ plan: setup
 	@mobcg status --scale $(SCALE)
 	@$(SNAKEMAKE) --cores $(CORES) --dry-run --quiet rules
 
-# One controller a directory; a lock that a killed one left behind is lifted only when no other is alive.
+# One controller a directory; a lock that a killed one left behind is lifted only when no other is alive. `exec`, so that
+# a signal to make reaches Snakemake, which stops its jobs in order.
 release: setup
-	@mkdir -p results
-	@exec 9>results/.controller.lock; \
-	flock -n 9 || { echo "Another \`make release\` is at work in this directory; wait for it or stop it." >&2; exit 1; }; \
-	if [ -n "$$(ls -A .snakemake/locks 2>/dev/null)" ]; then $(SNAKEMAKE) --unlock --quiet; fi; \
-	$(SNAKEMAKE) --cores $(CORES) --logger mobcg --logger-mobcg-scale $(SCALE); \
-	echo "Release: releases/$$(cat results/$(SCALE_NAME)/release.txt)   Report: results/$(SCALE_NAME)/report/report.html"
+	@python -m mobcg.controller
+	@exec $(SNAKEMAKE) --cores $(CORES) --logger mobcg --logger-mobcg-scale $(SCALE)
+	@echo "Release: releases/$$(cat results/$(SCALE_NAME)/release.txt)   Report: results/$(SCALE_NAME)/report/report.html"
 
 # Fast tests on every core first; then the real programs end to end.
 test: setup lint
+	@scripts/setup.sh tests
 	@pytest -n $(CORES) -m "not workflow"
 	@pytest -m workflow
 

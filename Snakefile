@@ -7,6 +7,7 @@ from pathlib import Path
 from snakemake.exceptions import WorkflowError
 from snakemake.utils import min_version
 
+from mobcg.controller import hold, living_owner, stop_with_jobs
 from mobcg.errors import InputError
 from mobcg.__main__ import checked_plan
 from mobcg.plan import canonical_json, molecule_rows, record_files, run_id
@@ -28,6 +29,19 @@ shell.prefix(f'set -euo pipefail; python() ( exec {shlex.quote(sys.executable)} 
 
 RESULTS = PLAN.config.results_dir
 SCALE = PLAN.scale_dir
+
+if workflow.is_main_process and (owner := living_owner(Path(RESULTS))):
+    print(f"mobcg: {RESULTS} is in use by {owner}", file=sys.stderr)
+
+
+# Before the first job: one controller a results directory, and one that stops together with its jobs.
+onstart:
+    try:
+        hold(Path(RESULTS))
+    except InputError as error:
+        raise WorkflowError(str(error)) from None
+    if workflow.local_exec:
+        stop_with_jobs()
 
 
 wildcard_constraints:

@@ -5,10 +5,15 @@
 # why  everything below is learned from, and scored against, these runs
 
 
+# In no `params`: what is kept of a run changes nothing in it, and must not repeat it.
+BEADS = f"{RESULTS}/atomistic/{{run_id}}.npz"
+KEEP = {"none": "", "beads": "--keep-beads", "all": "--keep-beads --keep-atoms"}[PLAN.config.keep_trajectories]
+
+
 # A molecule's all-atom run: topology, box, minimisation, NPT until the density has settled, NVT.
 rule simulate_atomistic:
     output:
-        f"{RESULTS}/atomistic/{{run_id}}.npz",
+        temp(BEADS) if PLAN.config.keep_trajectories == "none" else BEADS,
     log:
         f"{RESULTS}/logs/simulate_atomistic/{{run_id}}.log",
     benchmark:
@@ -17,7 +22,8 @@ rule simulate_atomistic:
         "../envs/gromacs.yaml"
     threads: 1
     resources:
-        runtime=lambda wildcards, attempt: 1440 * attempt,
+        # Not more at a retry, which goes on from the checkpoint: many clusters let no job run longer.
+        runtime=1440,
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
     params:
         spec=lambda wildcards: canonical_json(PLAN.atomistic[wildcards.run_id]),
@@ -25,21 +31,19 @@ rule simulate_atomistic:
         work=lambda wildcards: f"{RESULTS}/work/atomistic/{wildcards.run_id}",
     shell:
         "python -m mobcg.atomistic.simulate --spec {params.spec:q} --molecules-dir {params.molecules:q}"
-        " --work {params.work:q} --out {output} 2>&1 | tee {log}"
+        " --work {params.work:q} --out {output} {KEEP} 2>&1 | tee {log}"
 
 
 # Structure and dynamics of the bead trajectory; apart from the run, so that a better analysis repeats no simulation.
 rule observe_atomistic:
     input:
-        f"{RESULTS}/atomistic/{{run_id}}.npz",
+        BEADS,
     output:
         f"{RESULTS}/atomistic/{{run_id}}.parquet",
     log:
         f"{RESULTS}/logs/observe_atomistic/{{run_id}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/observe_atomistic/{{run_id}}.tsv"
-    group:
-        "observe"
     conda:
         "../envs/mobcg.yaml"
     threads: 1

@@ -18,7 +18,8 @@ rule list_records:
     conda:
         "../envs/mobcg.yaml"
     params:
-        config=canonical_json(config),
+        # What is kept of a run is no part of what is asked for.
+        config=canonical_json({key: value for key, value in config.items() if key != "keep_trajectories"}),
         # Files that the configuration names may change under it.
         content=run_id({"molecules": molecule_rows(PLAN), "records": RECORDS}),
     shell:

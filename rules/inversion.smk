@@ -21,7 +21,7 @@ rule invert:
         "../envs/votca.yaml"
     threads: 1
     resources:
-        runtime=lambda wildcards, attempt: 120 * attempt,
+        runtime=lambda wildcards, attempt: 60 * attempt,
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
     params:
         spec=lambda wildcards: canonical_json(PLAN.inversions[wildcards.potential_id]),

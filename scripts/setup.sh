@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Makes sure that gmx, csg_inverse, csg_stat and lmp are there, and a Python environment in .venv from the lock.
-# Idempotent: what is there is not installed again.
+# Idempotent: what is there is not installed again. `setup.sh tests` also installs a Slurm for the tests, where it can.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -55,6 +55,9 @@ if [ -n "${packages// /}" ]; then
       else
         "$conda" env create -q -p ".conda/$program" -f "envs/$program.yaml"
       fi
+      if [ -e "envs/$program.post-deploy.sh" ]; then
+        CONDA_PREFIX="$PWD/.conda/$program" bash "envs/$program.post-deploy.sh"
+      fi
     done
     for directory in .conda/*/bin; do
       [ -d "$directory" ] && PATH="$PWD/$directory:$PATH"
@@ -64,6 +67,17 @@ fi
 left=$(missing_programs)
 [ -z "${left// /}" ] || fail "still missing after the installation: $left. \`make doctor\` says more."
 python_ready || fail "Python 3.11 or newer with the venv module is needed; python3 here is $(python3 --version 2>&1)."
+
+if [ "${1:-}" = tests ] && ! PATH="$PATH:/usr/sbin:/sbin" command -v slurmctld >/dev/null; then
+  if [ "$as_root" != none ] && command -v apt-get >/dev/null; then
+    say "installing with apt-get, for the tests only: slurm-wlm munge"
+    export DEBIAN_FRONTEND=noninteractive
+    { $as_root apt-get update -qq && $as_root apt-get install -y -qq --no-install-recommends slurm-wlm munge; } \
+      >/dev/null || say "that failed; the tests on Slurm will be skipped"
+  else
+    say "no Slurm here and no right to install one; the tests on Slurm will be skipped"
+  fi
+fi
 
 stamp=".venv/.lock-$(cat requirements.lock pyproject.toml | sha256sum | cut -c1-16)"
 if [ ! -e "$stamp" ]; then

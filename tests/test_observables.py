@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mobcg import observables
+from mobcg.errors import InputError
 from mobcg.observables import FIT_WINDOW_TAU, BeadTrajectory
 from mobcg.pair import R_EDGES_NM, R_NM
 from mobcg.units import reduced_time_ps
@@ -310,6 +311,15 @@ def test_a_pickle_in_a_trajectory_file_is_not_opened(tmp_path: Path) -> None:
             return Path.touch, (tmp_path / "hacked",)
 
     np.savez(tmp_path / "beads.npz", header=np.array("{}"), positions_nm=np.array([Attack()], dtype=object))
-    with pytest.raises(ValueError, match="allow_pickle=False"):
+    with pytest.raises(InputError, match="allow_pickle=False"):
         BeadTrajectory.load(tmp_path / "beads.npz")
     assert not (tmp_path / "hacked").exists()
+
+
+@pytest.mark.parametrize("keep", [0, 100, -100])
+def test_a_torn_trajectory_is_named_with_what_to_do(tmp_path, keep):
+    path = tmp_path / "beads.npz"
+    BeadTrajectory(np.zeros((3, 4, 3)), 3.0, 1.0, 100.0, 300.0).save(path)
+    path.write_bytes(path.read_bytes()[:keep])
+    with pytest.raises(InputError, match=r"beads\.npz.*a whole bead trajectory.*Delete the file"):
+        BeadTrajectory.load(path)

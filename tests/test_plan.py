@@ -454,6 +454,11 @@ def test_words_about_a_molecule_change_no_id(molecules_dir: Path, changes: dict)
     assert all_ids(plan_of(molecules_dir=str(molecules_dir))) == before
 
 
+@pytest.mark.parametrize("kept", ["none", "all"])
+def test_what_is_kept_of_a_run_changes_no_id(kept: str) -> None:
+    assert all_ids(plan_of(keep_trajectories=kept)) == all_ids(plan_of())
+
+
 def test_the_contents_of_a_users_topology_count(molecules_dir: Path) -> None:
     (molecules_dir / "own.itp").write_text("[ moleculetype ]\n")
     (molecules_dir / "own.gro").write_text("one\n")

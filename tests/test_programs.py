@@ -1,4 +1,5 @@
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -53,6 +54,15 @@ def test_stdin_and_working_directory_and_environment(tmp_path: Path) -> None:
     assert (tmp_path / "log").read_text().splitlines()[1:] == ["hello", str(tmp_path), "42"]
 
 
+def test_a_program_is_not_told_of_the_job_step_around_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("SLURM_STEP_ID", "SLURM_NODELIST", "PMI_RANK", "PMIX_RANK"):
+        monkeypatch.setenv(name, "0")
+    programs.run(["env"], tmp_path, tmp_path / "log")
+    programs.run(["env"], tmp_path, tmp_path / "log", env=dict(os.environ))
+    assert "HOME=" in (tmp_path / "log").read_text()
+    assert not re.search(r"^(SLURM|PMI)", (tmp_path / "log").read_text(), re.MULTILINE)
+
+
 def test_a_status_other_than_zero(tmp_path: Path) -> None:
     with pytest.raises(ProgramError, match="sh ended with exit status 3") as caught:
         programs.run(["sh", "-c", "seq 100; echo the last word; exit 3"], tmp_path, tmp_path / "log")
@@ -91,6 +101,20 @@ def test_a_program_that_outlives_its_time_is_stopped(tmp_path: Path) -> None:
     with pytest.raises(ProgramError, match=r"(?s)SIGKILL.*longer than 0.3 s"):
         programs.run(["sleep", "30"], tmp_path, tmp_path / "log", timeout_s=0.3)
     assert time.monotonic() - started < 10
+
+
+def test_what_a_stopped_program_had_started_is_stopped_with_it(tmp_path: Path) -> None:
+    with pytest.raises(ProgramError):
+        programs.run(["sh", "-c", "sleep 60 & echo $! > pid; wait"], tmp_path, tmp_path / "log", timeout_s=0.3)
+    assert wait_until(lambda: not alive(int((tmp_path / "pid").read_text())))
+
+
+@pytest.mark.parametrize(
+    ("output", "sign"),
+    [("cp: x: No space left on device", "No space left on device"), ("ERROR: Lost atoms", None)],
+)
+def test_trouble_of_the_machine_is_told_from_trouble_of_the_run(tmp_path: Path, output: str, sign: str | None) -> None:
+    assert programs.machine_trouble(output, tmp_path) == sign
 
 
 def test_output_that_is_not_utf8_does_not_hide_the_failure(tmp_path: Path) -> None:

@@ -159,6 +159,18 @@ def test_atomic_path_gives_the_usual_permissions(tmp_path: Path) -> None:
     assert (tmp_path / "a.txt").stat().st_mode & 0o777 == 0o640
 
 
+def test_a_second_name_outlives_the_first_and_takes_the_place_of_another_file(tmp_path: Path) -> None:
+    source, path = tmp_path / "work" / "a.npz", tmp_path / "out" / "a.npz"
+    source.parent.mkdir()
+    source.write_bytes(b"beads")
+    for _ in range(2):
+        records.link(source, path)
+        assert path.samefile(source)
+    source.unlink()
+    assert path.read_bytes() == b"beads"
+    assert [each.name for each in path.parent.iterdir()] == ["a.npz"]
+
+
 def test_a_writer_killed_before_the_rename_leaves_no_half_file(tmp_path: Path) -> None:
     writer = start(
         "with records.atomic_path(Path('a.parquet')) as t:\n"
@@ -221,3 +233,11 @@ def test_a_program_that_outlives_a_killed_step_still_holds_the_lock(tmp_path: Pa
         finally:
             os.kill(orphan, signal.SIGKILL)
         fcntl.flock(lock, fcntl.LOCK_EX)
+
+
+def test_whoever_may_write_into_a_directory_may_take_its_lock(tmp_path: Path) -> None:
+    shared = tmp_path / "releases"
+    shared.mkdir()
+    shared.chmod(0o775)
+    with records.work_directory(shared):
+        assert (shared / ".lock").stat().st_mode & 0o777 == 0o664

@@ -260,6 +260,11 @@ class Config(Section):
     molecules_dir: PlainPath = "config/molecules"
     results_dir: PlainPath = "results"
     releases_dir: PlainPath = "releases"
+    keep_trajectories: Literal["none", "beads", "all"] = Field(
+        "beads",
+        description="of atomistic runs: nothing once g(r) and D are known, centres of mass and net forces, or the "
+        "positions of the atoms as well; no run's identity depends on it",
+    )
 
 
 def _read_yaml(path: Path) -> Any:

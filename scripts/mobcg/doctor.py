@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import re
 import shutil
+import socket
 import sys
 from dataclasses import dataclass
+from functools import partial
 from importlib import metadata
 
+from mobcg.errors import InputError
 from mobcg.programs import version
 
 OK, WARN, BAD = "ok", "note", "missing"
@@ -59,13 +62,33 @@ def judge_lmp(found: str | None) -> Finding:
     return Finding("lmp", found, OK)
 
 
+JUDGES = {
+    "gmx": judge_gmx,
+    "csg_inverse": partial(judge_votca, "csg_inverse"),
+    "csg_stat": partial(judge_votca, "csg_stat"),
+    "lmp": judge_lmp,
+}
+
+
+def require(*programs: str) -> None:
+    """Check, on the node where a step runs and before it does anything, that its programs are there and can serve.
+
+    Raises
+    ------
+    InputError
+        One is missing, or is of a version that cannot run what it is asked to.
+    """
+    for program in programs:
+        finding = JUDGES[program](version(program))
+        if finding.state == BAD:
+            where = f"{program} on {socket.gethostname()}"
+            raise InputError(where, "version", finding.found, "one that can run this step", finding.advice)
+
+
 def findings() -> list[Finding]:
     """Return what this machine has of what mobcg needs, the workflow's programs first."""
     found = [
-        judge_gmx(version("gmx")),
-        judge_votca("csg_inverse", version("csg_inverse")),
-        judge_votca("csg_stat", version("csg_stat")),
-        judge_lmp(version("lmp")),
+        *(judge(version(program)) for program, judge in JUDGES.items()),
         Finding("python", sys.version.split()[0], OK if sys.version_info >= (3, 11) else BAD),
     ]
     for package in PACKAGES:

@@ -48,9 +48,10 @@ LOCAL_JOB_S, CLUSTER_JOB_S = 0.5, 6.0
 
 # Bytes, from the finished runs of the scale demo.
 BEAD_FRAME_BYTES = 22
-ATOM_BYTES, PICOSECOND_BYTES, RUN_BYTES = 1000, 4200, 0.4e6
+ATOM_BYTES, PICOSECOND_BYTES, RUN_BYTES = 210, 230, 0.17e6
+ATOM_FRAME_BYTES = 4.06  # of the positions that `keep_trajectories: all` keeps
 TRAJECTORY_FRAME_BYTES = 25.2  # positions, forces, and velocities in every tenth frame, of an atom
-INVERSION_BYTES, ITERATION_BYTES = 2.2e6, 45e3
+INVERSION_BYTES, ITERATION_BYTES = 30e3, 15e3
 DUMP_BYTES, DUMP_FRAMES_1_PS = 30, 4
 TEXT_FRAME_BYTES, FRAMES_1_PS_100 = 27, 1 / 0.7
 RECORD_BYTES = 25e3
@@ -160,7 +161,10 @@ def _simulate_atomistic(asked: _Asked, run: str) -> Cost:
     settling_ps = blocks * lengths["npt_block_ps"] + lengths["nvt_equilibration_ps"]
     picoseconds = SQUEEZE_FACTOR * lengths["squeeze_ps"] + settling_ps + lengths["nvt_ps"]
     frames = lengths["nvt_ps"] / spec["frame_ps"]
-    kept = RUN_BYTES + ATOM_BYTES * n_atoms + PICOSECOND_BYTES * picoseconds + BEAD_FRAME_BYTES * n_molecules * frames
+    kept = RUN_BYTES + ATOM_BYTES * n_atoms + PICOSECOND_BYTES * lengths["nvt_ps"]
+    keep = asked.plan.config.keep_trajectories
+    kept += BEAD_FRAME_BYTES * n_molecules * frames * (keep != "none")
+    kept += ATOM_FRAME_BYTES * n_atoms * frames * (keep == "all")
     seconds = 2 * STEP_START_S + asked.rates.s_ps_atom * n_atoms * picoseconds
     return Cost(seconds, kept, TRAJECTORY_FRAME_BYTES * n_atoms * frames)
 

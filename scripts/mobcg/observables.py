@@ -6,6 +6,8 @@ Distances in nm, times in ps, self-diffusion coefficients in nm²/ns.
 from __future__ import annotations
 
 import json
+import zipfile
+import zlib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ import freud
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from mobcg.errors import InputError
 from mobcg.pair import BIN_WIDTH_NM, R_EDGES_NM, R_NM
 from mobcg.records import atomic_path
 from mobcg.units import NM2_NS_PER_NM2_PS, reduced_time_ps
@@ -81,11 +84,21 @@ class BeadTrajectory:
 
     @classmethod
     def load(cls, path: Path) -> BeadTrajectory:
-        """Read what `save` wrote; nothing in the file is executed."""
-        with np.load(path, allow_pickle=False) as arrays:
-            header = json.loads(str(arrays["header"]))
-            forces = arrays.get("forces_kj_mol_nm")
-            return cls(np.asarray(arrays["positions_nm"], np.float64), forces_kj_mol_nm=forces, **header)
+        """Read what `save` wrote; nothing in the file is executed.
+
+        Raises
+        ------
+        InputError
+            The file is not whole.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                header = json.loads(str(arrays["header"]))
+                forces = arrays.get("forces_kj_mol_nm")
+                return cls(np.asarray(arrays["positions_nm"], np.float64), forces_kj_mol_nm=forces, **header)
+        except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
+            advice = "Delete the file and start again: its run goes on from the files in its work directory."
+            raise InputError(path, "", str(error), "a whole bead trajectory", advice) from error
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ import argparse
 import hashlib
 import json
 import math
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -40,6 +41,7 @@ from mobcg.spec import Spec as Spec
 from mobcg.spec import canonical_json as canonical_json
 from mobcg.spec import run_id as run_id
 from mobcg.spec import seed as seed
+from mobcg.step import run_step
 from mobcg.units import number_density_nm3, thermal_energy_kj_mol
 
 # Raised when a stage is changed such that its old records no longer answer the same question.
@@ -536,4 +538,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_step(main))

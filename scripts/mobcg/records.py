@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import json
 import os
+import shutil
 import socket
 import sys
 import tempfile
@@ -37,6 +38,17 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def link(source: Path, path: Path) -> None:
+    """Give a file a second name, atomically; a copy where the file system has no hard links."""
+    with atomic_path(path) as temporary:
+        try:
+            temporary.unlink()
+            os.link(source, temporary)
+        except OSError:
+            shutil.copyfile(source, temporary)
+        os.utime(temporary)
+
+
 def _umask() -> int:
     mask = os.umask(0)
     os.umask(mask)
@@ -50,7 +62,7 @@ def work_directory(path: Path) -> Iterator[Path]:
     Programs started inside inherit the lock, so one that outlives a killed step still keeps a second writer out.
     """
     path.mkdir(parents=True, exist_ok=True)
-    handle = os.open(path / ".lock", os.O_RDWR | os.O_CREAT)
+    handle = _open_lock(path / ".lock")
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -86,6 +98,15 @@ def is_held(path: Path) -> bool | None:
         return None
     finally:
         os.close(handle)
+
+
+def _open_lock(path: Path) -> int:
+    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+    wanted = path.parent.stat().st_mode & 0o666
+    if os.fstat(handle).st_uid == os.geteuid() and os.fstat(handle).st_mode & 0o777 != wanted:
+        # Whoever may write into the directory may take its lock: a group that shares its releases.
+        os.fchmod(handle, wanted)
+    return handle
 
 
 def write_record(path: Path, table: str, row: Mapping[str, Any]) -> None:

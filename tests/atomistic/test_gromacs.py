@@ -1,3 +1,4 @@
+import os
 import shutil
 import signal
 import subprocess
@@ -6,6 +7,7 @@ import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 
 from mobcg.atomistic.beads import read_beads
@@ -105,6 +107,23 @@ def test_a_killed_run_goes_on_to_the_same_end(liquid, uninterrupted, tmp_path):
     assert np.array_equal(killed.forces_kj_mol_nm, whole.forces_kj_mol_nm)
 
 
+def test_a_step_that_is_terminated_leaves_a_checkpoint_of_the_moment(liquid, uninterrupted, tmp_path):
+    directory = copy_of(liquid, tmp_path / "terminated")
+    script = CHILD.replace("checkpoint_minutes=0.01", "checkpoint_minutes=60")
+    child = subprocess.Popen([sys.executable, "-c", script], cwd=directory)
+    while last_time_ps(directory / "nvt.log") < 1:
+        assert child.poll() is None, "the run ended before it could be terminated"
+        time.sleep(0.02)
+    (simulation,) = psutil.Process(child.pid).children()
+    child.terminate()
+    child.wait()
+    simulation.wait(timeout=30)
+    assert (directory / "nvt.cpt").exists()
+    assert not (directory / "nvt.gro").exists()
+    run_nvt(directory)
+    assert np.array_equal(beads_of(directory).positions_nm, beads_of(uninterrupted).positions_nm)
+
+
 def test_a_stage_that_is_done_is_not_run_again(uninterrupted):
     before = (uninterrupted / "nvt.gro").stat().st_mtime_ns
     run_nvt(uninterrupted)
@@ -126,6 +145,55 @@ def test_a_checkpoint_without_its_trajectory_starts_the_stage_over(liquid, unint
     assert np.array_equal(beads_of(directory).positions_nm, beads_of(uninterrupted).positions_nm)
 
 
+@pytest.fixture
+def stopped(liquid, tmp_path):
+    """Return a folder whose run was killed after its second checkpoint."""
+    directory = copy_of(liquid, tmp_path / "stopped")
+    child = subprocess.Popen([sys.executable, "-c", CHILD], cwd=directory)
+    while not (directory / "nvt_prev.cpt").exists():
+        assert child.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.02)
+    simulation = psutil.Process(child.pid).children()
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    psutil.wait_procs(simulation, timeout=30)
+    return directory
+
+
+def cut(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+@pytest.mark.parametrize("torn", [["nvt.cpt"], ["nvt.cpt", "nvt_prev.cpt"], ["nvt.trr"]], ids="+".join)
+def test_a_torn_file_is_not_gone_on_from(stopped, uninterrupted, torn, capsys):
+    for name in torn:
+        cut(stopped / name)
+    run_nvt(stopped)
+    assert "torn; going back" in capsys.readouterr().out
+    assert np.array_equal(beads_of(stopped).positions_nm, beads_of(uninterrupted).positions_nm)
+
+
+def test_a_run_killed_between_two_checkpoints_goes_on_from_the_one_before(stopped, uninterrupted):
+    (stopped / "nvt.cpt").unlink()
+    run_nvt(stopped)
+    assert "nvt.cpt" in (stopped / "nvt.out").read_text()
+    assert "grompp" not in (stopped / "nvt.out").read_text().rpartition("\n$ ")[2]
+    assert (stopped / "nvt.out").read_text().count("$ gmx -quiet grompp") == 1
+    assert np.array_equal(beads_of(stopped).positions_nm, beads_of(uninterrupted).positions_nm)
+
+
+def test_a_killed_mdrun_keeps_the_checkpoint(stopped, monkeypatch):
+    # A gmx that kills itself, as the kernel does when memory runs out.
+    (stopped / "bin").mkdir()
+    (stopped / "bin" / "gmx").write_text("#!/bin/sh\nkill -KILL $$\n")
+    (stopped / "bin" / "gmx").chmod(0o755)
+    before = (stopped / "nvt.cpt").read_bytes()
+    monkeypatch.setenv("PATH", f"{stopped / 'bin'}:{os.environ['PATH']}")
+    with pytest.raises(ProgramError, match="SIGKILL"):
+        run_nvt(stopped)
+    assert (stopped / "nvt.cpt").read_bytes() == before
+
+
 def test_when_the_time_is_up_the_stage_is_unfinished_and_continues(liquid, uninterrupted, tmp_path):
     directory = copy_of(liquid, tmp_path / "late")
     with pytest.raises(UnfinishedError):
@@ -134,6 +202,17 @@ def test_when_the_time_is_up_the_stage_is_unfinished_and_continues(liquid, unint
         run_nvt(directory, Machine(stop_at_s=time.monotonic() + 1.0))
     run_nvt(directory)
     assert np.array_equal(beads_of(directory).positions_nm, beads_of(uninterrupted).positions_nm)
+
+
+def test_a_stage_at_constant_pressure_that_was_stopped_has_the_same_end(liquid, tmp_path):
+    npt = Stage("npt_00", 6.0, 2.0, 298.15, 11, pressure_bar=1.0)
+    whole, stopped = (copy_of(liquid, tmp_path / name) for name in ("whole", "stopped"))
+    run_stage(whole, npt, whole / "squeeze.gro", Machine(), Progress("test"))
+    with pytest.raises(UnfinishedError):
+        run_stage(stopped, npt, stopped / "squeeze.gro", Machine(stop_at_s=time.monotonic() + 1.0), Progress("test"))
+    assert (stopped / "npt_00.cpt").exists()
+    run_stage(stopped, npt, stopped / "squeeze.gro", Machine(), Progress("test"))
+    assert (stopped / "npt_00.gro").read_bytes() == (whole / "npt_00.gro").read_bytes()
 
 
 def test_overlapping_molecules_are_unstable(liquid, tmp_path):

@@ -1,5 +1,7 @@
+import gzip
 import json
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -7,6 +9,7 @@ import time
 
 import numpy as np
 import pytest
+from MDAnalysis.coordinates.XTC import XTCReader
 
 from mobcg.atomistic.force_field import molecule_files
 from mobcg.atomistic.gromacs import Machine
@@ -72,6 +75,22 @@ def test_attempts_found_unstable_are_counted_and_not_repeated(tmp_path):
     assert not list(tmp_path.glob("step_*/*.gro"))
 
 
+def test_a_result_that_was_removed_is_there_again_without_a_simulation(too_small):
+    result, kept = too_small / "beads.npz", too_small / "work/beads.npz"
+    before = result.read_bytes()
+    assert not kept.exists()
+    assert main(command(SMALL, too_small, "--keep-beads")) == 0
+    assert kept.samefile(result)
+    result.unlink()
+    made = kept.stat().st_ino
+    assert main(command(SMALL, too_small, "--keep-beads")) == 0
+    assert result.stat().st_ino == made
+    kept.write_bytes(before[:200])
+    assert main(command(SMALL, too_small)) == 0
+    assert result.read_bytes() == before
+    assert not kept.exists()
+
+
 def test_when_the_time_is_up_the_exit_status_asks_for_another_start(tmp_path, capsys):
     assert main(command(SMALL, tmp_path, "--max-hours", "0")) == EXIT_UNFINISHED
     assert "start the same command again" in capsys.readouterr().err
@@ -107,23 +126,30 @@ def test_a_gas_is_a_failure(too_small):
         rescale(last.parent, last, 300.0, SMALL, molecule_files(SMALL))
 
 
+PROGRAM = (sys.executable, "-m", "mobcg.atomistic.simulate")
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """The folder of a finished run that nobody disturbed."""
+    directory = tmp_path_factory.mktemp("whole")
+    subprocess.run([*PROGRAM, *command(WHOLE, directory, "--keep-atoms")], check=True)
+    return directory
+
+
 @pytest.mark.workflow
-def test_a_run_killed_again_and_again_is_the_run_that_was_not(tmp_path):
-    (tmp_path / "whole").mkdir()
-    (tmp_path / "killed").mkdir()
-    program = [sys.executable, "-m", "mobcg.atomistic.simulate"]
-    subprocess.run([*program, *command(WHOLE, tmp_path / "whole")], check=True)
+def test_a_run_killed_again_and_again_is_the_run_that_was_not(whole, tmp_path):
     for after_s in (3, 6, 12, 20):
-        child = subprocess.Popen([*program, *command(WHOLE, tmp_path / "killed")])
+        child = subprocess.Popen([*PROGRAM, *command(WHOLE, tmp_path)])
         time.sleep(after_s)
         child.send_signal(signal.SIGKILL)
         child.wait()
-    subprocess.run([*program, *command(WHOLE, tmp_path / "killed")], check=True)
-    whole, killed = (BeadTrajectory.load(tmp_path / name / "beads.npz") for name in ("whole", "killed"))
+    subprocess.run([*PROGRAM, *command(WHOLE, tmp_path)], check=True)
+    whole, killed = (BeadTrajectory.load(directory / "beads.npz") for directory in (whole, tmp_path))
     assert whole.metadata == killed.metadata
     assert np.array_equal(whole.positions_nm, killed.positions_nm)
     assert np.array_equal(whole.forces_kj_mol_nm, killed.forces_kj_mol_nm)
-    assert not list(tmp_path.glob("*/work/step_*/*.trr"))
+    assert not list(tmp_path.glob("work/step_*/*.trr"))
 
     known = whole.metadata
     assert known["status"] == "ok"
@@ -133,3 +159,34 @@ def test_a_run_killed_again_and_again_is_the_run_that_was_not(tmp_path):
     assert known["density_kg_m3"] == pytest.approx(mass_density_kg_m3(whole.number_density_nm3, whole.mass_g_mol))
     # The centres of mass are as warm as the thermostat: vibrations and translation are in equilibrium.
     assert known["temperature_centres_k"] == pytest.approx(298.15, rel=0.08)
+
+
+@pytest.mark.workflow
+def test_a_finished_run_is_repeated_from_its_directory(whole, tmp_path):
+    first = BeadTrajectory.load(whole / "beads.npz")
+    shutil.copytree(whole / "work", tmp_path / "work")
+    spec = json.loads((tmp_path / "work/spec.json").read_text())
+    assert spec == WHOLE
+    assert json.loads((tmp_path / "work/versions.json").read_text()) == first.metadata["versions"]
+    subprocess.run([*PROGRAM, *command(spec, tmp_path)], check=True)
+    again = BeadTrajectory.load(tmp_path / "beads.npz")
+    assert again.metadata == first.metadata
+    assert np.array_equal(again.positions_nm, first.positions_nm)
+    # Only the production was run again: nothing of the stages before it but what it starts from.
+    assert not list(tmp_path.glob("work/step_*/npt_*.tpr"))
+
+
+@pytest.mark.workflow
+def test_a_finished_run_keeps_what_repeats_it_and_not_more(whole):
+    (directory,) = whole.glob("work/step_*")
+    files = {path.name: path.stat().st_size for path in directory.iterdir()}
+    assert {"system.top", "molecule.itp", "box.gro", "squeeze.mdp", "nvt.mdp", "nvt.gro", "nvt.log.gz"} <= files.keys()
+    assert not [name for name in files if name.endswith((".trr", ".tpr", ".edr", ".xvg", ".log", ".part"))]
+    assert b"GROMACS version" in gzip.decompress((directory / "nvt.log.gz").read_bytes())
+    n_atoms = int((directory / "nvt.gro").read_text().split("\n")[1])
+    frames = files.pop("nvt.xtc") / n_atoms / 11
+    kept = sum(files.values())
+    print(f"{n_atoms} atoms: {kept / n_atoms:.0f} bytes an atom; .xtc {frames:.2f} bytes an atom and frame")
+    assert kept < 300 * n_atoms
+    positions = XTCReader(str(directory / "nvt.xtc"))
+    assert (positions.n_frames, positions.n_atoms) == (11, n_atoms)

@@ -1,4 +1,6 @@
 import math
+import os
+import shutil
 import signal
 from pathlib import Path
 
@@ -140,6 +142,37 @@ def test_a_missing_lammps_is_not_the_fault_of_the_potential(tmp_path, monkeypatc
     assert caught.value.returncode == 127
 
 
+def test_a_lammps_whose_libraries_give_out_is_not_the_fault_of_the_potential(tmp_path, monkeypatch):
+    monkeypatch.setenv("OMPI_MCA_pml", "no_such_component")
+    with pytest.raises(ProgramError, match="MPI") as caught:
+        run(tmp_path / "run")
+    assert caught.value.returncode > 0
+
+
+def test_a_run_inside_a_job_step_is_a_run_by_itself(tmp_path, monkeypatch):
+    for name in ("SLURM_NODELIST", "SLURM_JOBID", "SLURM_STEP_ID", "SLURM_STEPID", "SLURM_NTASKS"):
+        monkeypatch.setenv(name, "1")
+    assert run(tmp_path).temperature_measured_k == pytest.approx(TEMPERATURE_K, rel=0.03)
+
+
+@pytest.mark.parametrize("torn", ["frames.txt", "samples.txt"])
+def test_a_disk_that_fills_up_is_no_failure_of_the_run(tmp_path, monkeypatch, torn):
+    # LAMMPS ends well when what it writes does not arrive.
+    (tmp_path / "lmp").write_text(f'#!/bin/sh\n{shutil.which("lmp")} "$@"; truncate -s 1001 {torn}\n')
+    (tmp_path / "lmp").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(ProgramError, match=f"exit status 0, but {torn} is torn.*is the disk full"):
+        run(tmp_path / "run", n_beads=140)
+
+
+def test_a_full_disk_is_no_failure_of_the_run(tmp_path, monkeypatch):
+    (tmp_path / "lmp").write_text("#!/bin/sh\necho 'LAMMPS ('; echo 'ERROR: file x: No space left on device'; exit 1\n")
+    (tmp_path / "lmp").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(ProgramError, match="No space left"):
+        run(tmp_path / "run")
+
+
 def test_a_killed_lammps_is_not_the_fault_of_the_potential(tmp_path, monkeypatch):
     killed = tmp_path / "lmp"
     killed.write_text("#!/bin/sh\nkill -9 $$\n")
@@ -148,6 +181,30 @@ def test_a_killed_lammps_is_not_the_fault_of_the_potential(tmp_path, monkeypatch
     with pytest.raises(ProgramError) as caught:
         run(tmp_path / "run")
     assert caught.value.returncode == -signal.SIGKILL
+
+
+@pytest.fixture
+def lmp_that_stops_early(tmp_path, monkeypatch) -> None:
+    """The real program, told to end every `run` after a second; its exit status is 0."""
+    cut_short = tmp_path / "lmp"
+    sed = "s/^units real/&\\ntimer timeout 0:0:1 every 100/"
+    cut_short.write_text(f"#!/bin/sh\nsed '{sed}' \"$2\" > cut.in && exec {shutil.which('lmp')} -in cut.in -log none\n")
+    cut_short.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+
+
+@pytest.mark.usefixtures("lmp_that_stops_early")
+def test_a_lammps_that_ends_well_but_early_is_caught(tmp_path):
+    with pytest.raises(ProgramError, match="exit status 0"):
+        run(tmp_path / "run", production_ps_100=2000.0)
+
+
+@pytest.mark.usefixtures("lmp_that_stops_early")
+def test_a_lammps_that_ends_well_but_early_is_caught_at_constant_pressure_too(tmp_path):
+    keys = ("mass_g_mol", "temperature_k", "number_density_nm3", "n_beads", "equilibration_ps_100", "seed")
+    state = {key: SOFT_STATE[key] for key in keys} | {"production_ps_100": 2000.0, "pressure_bar": 1000.0}
+    with pytest.raises(ProgramError, match="exit status 0"):
+        simulate_npt(SOFT, **state, directory=tmp_path / "run")
 
 
 def test_too_long_a_time_step_is_halved(tmp_path, monkeypatch):

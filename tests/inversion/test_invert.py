@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -12,6 +13,7 @@ from mobcg.errors import InputError
 from mobcg.inversion.invert import FIRST_FACTOR, failure_reason, first_potential, invert, main
 from mobcg.pair import CUTOFF_NM, R_NM, force, potential_of_mean_force
 from mobcg.plan import run_id
+from mobcg.programs import ProgramError
 from mobcg.records import read_record, write_record
 from mobcg.units import thermal_energy_kj_mol
 from tests.inversion.cases import parent_row
@@ -96,15 +98,18 @@ def test_structure_that_is_not_reached_fails_after_a_gentler_attempt(tmp_path):
     [
         ("no such word", "", None),
         ("# ERROR: #\ncp: No space left on device", "", None),
+        ("# ERROR: #\n# critical: 'lmp -in iteration.lmp' failed #", None, None),
+        ("run_lammps.sh: line 7: 123 Killed  lmp\n# ERROR: #", "run 10\n", None),
         ("# ERROR: #", "run 10\nERROR: Lost atoms: 3\n", "LAMMPS stopped in iteration 2: Lost atoms: 3"),
         ("ValueError: no wall\n# ERROR: #", "run 10\n", "iteration 2: no wall"),
     ],
-    ids=["killed", "disk-full", "lammps", "hook"],
+    ids=["killed", "disk-full", "lammps-did-not-start", "lammps-killed", "lammps", "hook"],
 )
 def test_failure_reason(tmp_path, log, lammps_log, reason):
     (tmp_path / "step_002").mkdir()
     (tmp_path / "inverse.log").write_text(log)
-    (tmp_path / "step_002" / "lammps.log").write_text(lammps_log)
+    if lammps_log is not None:
+        (tmp_path / "step_002" / "lammps.log").write_text(lammps_log)
     assert failure_reason(tmp_path, 2) == reason
 
 
@@ -164,3 +169,13 @@ def test_the_first_potential_is_weaker_than_that_of_mean_force():
     first, mean_force = first_potential(rdf, 298.15), potential_of_mean_force(rdf, 298.15)
     np.testing.assert_allclose(first, FIRST_FACTOR * mean_force)
     assert first.min() < -0.5 * thermal_energy_kj_mol(298.15) * FIRST_FACTOR
+
+
+@pytest.mark.workflow
+def test_an_inversion_that_ends_well_but_early_is_caught(tmp_path, known_liquid, monkeypatch):
+    one_iteration = tmp_path / "csg_inverse"
+    one_iteration.write_text(f'#!/bin/sh\nexec {shutil.which("csg_inverse")} --do-iterations 1 "$@"\n')
+    one_iteration.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with pytest.raises(ProgramError, match="exit status 0"):
+        invert(known_liquid.spec(iterations_max=4, iteration_ps_100=15), [known_liquid.parent], tmp_path / "work")

@@ -124,6 +124,16 @@ def test_a_run_that_cannot_be_is_a_row_with_its_reason(liquid, ibi, tmp_path):
     assert "too short" in rows[0]["reason"]
 
 
+def test_a_torn_record_of_a_replica_is_made_again(liquid, ibi, tmp_path, capsys):
+    short = {**SPEC, "production_ps_100": 10}
+    rows = evaluate(short, [liquid], ibi, None, tmp_path, silent)
+    (record,) = (tmp_path / "records").iterdir()
+    record.write_bytes(record.read_bytes()[:-100])
+    assert evaluate(short, [liquid], ibi, None, tmp_path, silent) == rows
+    assert f"{record}: found" in capsys.readouterr().err
+    assert read_record(record)["status"] == "failed"
+
+
 @pytest.mark.parametrize("failed", ["atomistic", "inversion"])
 def test_a_failed_parent_makes_failed_rows(failed, liquid, ibi, tmp_path):
     atomistic = liquid | {"status": "failed", "reason": "blew up"} if failed == "atomistic" else liquid

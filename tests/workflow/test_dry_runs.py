@@ -64,6 +64,11 @@ def test_every_profile_plans(workflow: Path, profile: str) -> None:
     assert job_counts(done.stdout + done.stderr)["simulate_atomistic"] > 0
 
 
+def test_no_site_is_named_in_a_rule() -> None:
+    rules = "".join(path.read_text() for path in [*(REPOSITORY / "rules").glob("*.smk"), REPOSITORY / "Snakefile"])
+    assert not re.findall(r"slurm_\w+|partition|account|constraint:|module load", rules)
+
+
 def test_a_new_molecule_adds_its_own_runs_only(workflow: Path) -> None:
     words = ("--cores", "2", "-n", "--quiet", "rules")
     before = job_counts(snakemake(workflow, *words).stdout)
@@ -111,3 +116,10 @@ def test_unknown_scale_names_those_there_are(workflow: Path) -> None:
 def test_lint_and_format_are_clean(workflow: Path) -> None:
     done = snakemake(workflow, "--lint")
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_what_is_kept_of_a_run_is_one_of_three(workflow: Path) -> None:
+    wrong = snakemake(workflow, "--cores", "2", "-n", "--config", "keep_trajectories=some")
+    assert wrong.returncode != 0
+    assert "keep_trajectories: found 'some'" in wrong.stdout + wrong.stderr
+    assert "'none', 'beads' or 'all'" in wrong.stdout + wrong.stderr

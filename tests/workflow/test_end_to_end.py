@@ -2,14 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
-import signal
-import subprocess
-import time
 from collections import Counter
-from collections.abc import Iterator
 from pathlib import Path
 from statistics import median
 
@@ -22,53 +16,13 @@ from mobcg.estimate import Rates, benchmark_seconds, estimate, given_rates, meas
 from mobcg.jobs import workflow_jobs
 from mobcg.plan import Plan, load_plan
 from mobcg.status import plan_status
-from tests.workflow.conftest import REPOSITORY, copy_workflow, environment, snakemake, snakemake_command
+from tests.workflow.conftest import MISSING, WORDS, snakemake
 from tests.workflow.test_dry_runs import HEPTANE, job_counts
 
-PROGRAMS = ("gmx", "csg_inverse", "lmp")
-MISSING = [program for program in PROGRAMS if shutil.which(program) is None]
 pytestmark = [
     pytest.mark.workflow,
     pytest.mark.skipif(bool(MISSING), reason=f"not on PATH: {', '.join(MISSING)}; `make setup` installs them"),
 ]
-WORDS = (
-    "--profile", "profiles/workstation", "--cores", "2",
-    "--config", f"scale={REPOSITORY / 'tests/workflow/smallest.yaml'}",
-)  # fmt: skip
-
-
-# Signs in the files that a run is in the middle of an atomistic run, of an inversion and of a shard of coarse runs.
-MOMENTS = (
-    "results/work/atomistic/*/step_*/npt_00.log",
-    "results/work/inversion/*/attempt_1/step_002",
-    "results/work/coarse/*/*.parquet",
-)
-
-
-def kill_when(directory: Path, sign: str) -> None:
-    """Start the workflow, and kill it with all its children as soon as a file that `sign` matches is there."""
-    process = subprocess.Popen(snakemake_command(*WORDS), cwd=directory, env=environment(), start_new_session=True)
-    deadline = time.monotonic() + 1200
-    while not any(directory.glob(sign)):
-        assert process.poll() is None, "it ended before it could be killed"
-        assert time.monotonic() < deadline
-        time.sleep(0.2)
-    os.killpg(process.pid, signal.SIGKILL)
-    process.wait()
-    assert snakemake(directory, *WORDS, "--unlock").returncode == 0
-
-
-@pytest.fixture(scope="module")
-def finished(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """A finished run that was killed with SIGKILL three times on its way and started again each time."""
-    directory = copy_workflow(tmp_path_factory.mktemp("end-to-end") / "workflow")
-    for sign in MOMENTS:
-        kill_when(directory, sign)
-    assert not list(directory.glob("releases/*")), "nothing can be released yet"
-    done = snakemake(directory, *WORDS, timeout_s=2400)
-    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-8000:]
-    yield directory
-    shutil.rmtree(directory, ignore_errors=True)
 
 
 @pytest.fixture(scope="module")
@@ -161,8 +115,9 @@ def test_the_estimate_from_benchmarks_is_what_the_run_took(plan: Plan) -> None:
 
 
 def test_a_second_start_does_nothing(finished: Path) -> None:
-    done = snakemake(finished, *WORDS, "-n")
-    assert "Nothing to be done" in done.stdout + done.stderr
+    for kept in ((), ("keep_trajectories=none",), ("keep_trajectories=all",)):
+        done = snakemake(finished, *WORDS, *kept, "-n")
+        assert "Nothing to be done" in done.stdout + done.stderr
 
 
 def test_a_release_is_extended_by_one_molecule_and_nothing_else_runs(

@@ -1,11 +1,14 @@
 """Running GROMACS so that a killed run goes on where it was: run parameters, one stage at a time, progress, energies.
 
 A stage is done when its `<stage>.gro` is there; it gets that name only after mdrun wrote it whole. Until then the
-checkpoint says where to go on. All times in ps, temperatures in K, pressures in bar.
+checkpoint says where to go on; where that is torn, the one before it, which GROMACS keeps. The short stages at constant
+pressure start over. All times in ps,
+temperatures in K, pressures in bar.
 """
 
 from __future__ import annotations
 
+import os
 import re
 import threading
 import time
@@ -17,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from mobcg.errors import InputError, SimulationError
-from mobcg.programs import ProgramError, run
+from mobcg.programs import ProgramError, machine_trouble, run
 from mobcg.units import FS_PER_PS
 
 ENERGY_INTERVAL_PS = 0.1
@@ -181,7 +184,7 @@ def minimise(directory: Path, start: Path, name: str, machine: Machine) -> Path:
     """Minimise the energy of a configuration; return the relaxed one. Nothing is done twice."""
     done = directory / f"{name}.gro"
     if not done.exists():
-        _remove_products(directory, name)
+        remove_products(directory, name)
         _prepare(directory, name, minimisation_options(), start, None)
         _mdrun(directory, name, machine)
         _finish(directory, name)
@@ -210,23 +213,27 @@ def run_stage(directory: Path, stage: Stage, before: Path, machine: Machine, pro
     done = directory / f"{stage.name}.gro"
     if done.exists():
         return done
-    checkpoint = directory / f"{stage.name}.cpt"
-    continued = checkpoint.exists()
+    checkpoint, before_that = (directory / f"{stage.name}{which}.cpt" for which in ("", "_prev"))
+    if before_that.exists() and not checkpoint.exists():
+        before_that.replace(checkpoint)
+    # The barostat of GROMACS 2022 does not go on bit by bit from a checkpoint; its stages are short and start over.
+    continued = checkpoint.exists() and stage.pressure_bar is None
     try:
         if not continued:
-            _remove_products(directory, stage.name)
+            remove_products(directory, stage.name)
             state = before.with_suffix(".cpt") if stage.velocity_seed is None else None
             _prepare(directory, stage.name, dynamics_options(stage), before, state)
         with progress.watch(stage, directory / f"{stage.name}.log"):
             _mdrun(directory, stage.name, machine)
     except ProgramError as error:
-        sign = crash_sign(error.returncode, _last_output(error.log))
-        if sign is not None:
-            raise UnstableError(f"{stage.name}: {sign}") from error
-        if not continued:
+        by_itself = 0 < error.returncode < 126  # 126 and more are a shell's: not found, or a signal
+        if not continued or not by_itself or machine_trouble(_last_output(error.log), directory):
             raise
-        # Files that do not fit the checkpoint (a full disk, a machine that went down): the stage starts over.
-        _remove_products(directory, stage.name)
+        progress.say(f"{stage.name}: its checkpoint or what belongs to it is torn; going back")
+        if before_that.exists():
+            before_that.replace(checkpoint)
+        else:
+            remove_products(directory, stage.name)
         return run_stage(directory, stage, before, machine, progress)
     _finish(directory, stage.name)
     return done
@@ -245,9 +252,11 @@ def _last_output(log: Path) -> str:
     return log.read_text(errors="replace").rpartition("\n$ ")[2]
 
 
-def _remove_products(directory: Path, name: str) -> None:
-    for path in [*directory.glob(f"{name}.*"), *directory.glob(f"#{name}.*")]:
-        path.unlink()
+def remove_products(directory: Path, name: str) -> None:
+    """Remove all that a stage has written, so that it starts over."""
+    for pattern in (f"{name}.*", f"{name}_prev.cpt", f"{name}_step*", f"#{name}.*"):
+        for path in directory.glob(pattern):
+            path.unlink()
 
 
 def _prepare(directory: Path, name: str, options: Mapping[str, object], start: Path, state: Path | None) -> None:
@@ -268,7 +277,15 @@ def _mdrun(directory: Path, name: str, machine: Machine) -> None:
         if left_s <= 0:
             raise UnfinishedError(name)
         command += ["-maxh", f"{left_s / 3600:.5f}"]
-    run(command, cwd=directory, log=directory / f"{name}.out")
+    log = directory / f"{name}.out"
+    try:
+        run(command, cwd=directory, log=log)
+    except ProgramError as error:
+        output = _last_output(log)
+        sign = crash_sign(error.returncode, output)
+        if sign is None or machine_trouble(output, directory):
+            raise
+        raise UnstableError(f"{name}: {sign}") from error
 
 
 def _finish(directory: Path, name: str) -> None:
@@ -276,7 +293,47 @@ def _finish(directory: Path, name: str) -> None:
     last = directory / f"{name}.last.gro"
     if not last.exists():
         raise UnfinishedError(name)
-    last.rename(directory / f"{name}.gro")
+    take_whole_gro(last, directory / f"{name}.gro", directory / f"{name}.out")
+
+
+def take_whole_gro(written: Path, name: Path, log: Path) -> Path:
+    """Give a configuration that GROMACS wrote its name; returns that.
+
+    Raises
+    ------
+    ProgramError
+        It is torn: on a full disk GROMACS ends well all the same.
+    """
+    lines = written.read_text().split("\n")
+    if not (len(lines) > 2 and lines[1].strip() == str(len(lines) - 4) and len(lines[-2].split()) in (3, 9)):
+        written.unlink()
+        raise ProgramError(["gmx"], 0, log, f"{written.name} is torn (is the disk full?)")
+    with written.open("rb") as stream:
+        os.fsync(stream.fileno())
+    return written.rename(name)
+
+
+def write_compressed_trajectory(directory: Path, name: str) -> None:
+    """Turn a stage's .trr into an .xtc: positions to 0.001 nm, in a sixth of the space."""
+    part = f"{name}.part.xtc"
+    command = ["gmx", "-quiet", "trjconv", "-f", f"{name}.trr", "-s", f"{name}.tpr", "-o", part]
+    run(command, cwd=directory, log=directory / f"{name}.trjconv.out", stdin="System\n")
+    (directory / part).rename(directory / f"{name}.xtc")
+
+
+def stage_energies(directory: Path, stage: Stage, terms: Sequence[str]) -> np.ndarray:
+    """Return what `read_energies` does of a stage that is done.
+
+    Raises
+    ------
+    UnfinishedError
+        Samples are missing; the stage's files are removed, so that the next start makes them again.
+    """
+    energies = read_energies(directory / f"{stage.name}.edr", terms)
+    if len(energies) <= stage.n_steps // steps(ENERGY_INTERVAL_PS, stage.time_step_fs):
+        remove_products(directory, stage.name)
+        raise UnfinishedError(f"{stage.name}: samples are missing from its energies")
+    return energies
 
 
 def read_energies(path: Path, terms: Sequence[str]) -> np.ndarray:

@@ -16,6 +16,7 @@ from mobcg.errors import InputError
 from mobcg.observables import BeadTrajectory, displacement_curve, radial_distribution, self_diffusion
 from mobcg.plan import Spec, run_id
 from mobcg.records import write_record
+from mobcg.step import run_step
 
 
 def identity_columns(spec: Spec) -> dict[str, Any]:
@@ -103,4 +104,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_step(main))

@@ -1,24 +1,31 @@
 """One atomistic run: box, minimisation, squeeze, NPT until the density has settled, NVT at that density → beads.
 
     python -m mobcg.atomistic.simulate --spec '<json>' --work DIR --out beads.npz [--molecules-dir DIR]
-        [--threads 1] [--max-hours H]
+        [--threads 1] [--max-hours H] [--keep-beads] [--keep-atoms]
 
 Started again after any interruption it goes on where it was. With one thread the result is bitwise the same however
-often that happened. A run whose physics fails gives a file without frames and with the reason.
+often that happened. A run whose physics fails gives a file without frames and with the reason. Inside a Slurm job it
+stops with a checkpoint before the job's time is up. What is left in DIR of a finished run (`FINISHED`) is enough to
+repeat its production bit by bit, and not more.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
+import gzip
 import json
 import math
+import shutil
 import sys
 import time
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from mobcg.atomistic.beads import read_beads, scale_molecules, whole_molecules
+from mobcg.atomistic.beads import Beads, read_beads, scale_molecules, whole_molecules
 from mobcg.atomistic.density import SettledDensity, judge_density
 from mobcg.atomistic.force_field import MoleculeFiles, molecule_files
 from mobcg.atomistic.gromacs import (
@@ -28,17 +35,22 @@ from mobcg.atomistic.gromacs import (
     UnfinishedError,
     UnstableError,
     minimise,
-    read_energies,
+    remove_products,
     run_stage,
+    stage_energies,
     steps,
+    take_whole_gro,
+    write_compressed_trajectory,
 )
 from mobcg.atomistic.topology import format_top
+from mobcg.doctor import require
 from mobcg.errors import InputError, SimulationError
 from mobcg.observables import BeadTrajectory
 from mobcg.pair import CUTOFF_NM
-from mobcg.plan import Spec, run_id, seed
-from mobcg.programs import ProgramError, run, versions
-from mobcg.records import work_directory
+from mobcg.plan import Spec, canonical_json, run_id, seed
+from mobcg.programs import ProgramError, job_seconds_left, run, versions
+from mobcg.records import atomic_path, link, work_directory
+from mobcg.step import run_step
 from mobcg.units import mass_density_kg_m3, number_density_nm3
 
 # Fractions of the expected density at which molecules are inserted: looser where the tighter does not take them all.
@@ -53,6 +65,26 @@ TEMPERATURE_TOLERANCE = 0.03
 BLOCKS_LIKELY = 3
 UNSETTLED = "the density was still drifting when npt_max_ps was reached"
 EXIT_UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: start again
+EQUILIBRATED_FILE = "equilibrated.json"
+# What stays of a finished run: topology, the box it began with, the parameters of each stage, the state that the
+# production starts from, its last frame, and the logs (compressed, with the version and the command of each program).
+FINISHED = (
+    "molecule.itp",
+    "molecule.gro",
+    "system.top",
+    "box.gro",
+    "*.mdp",
+    EQUILIBRATED_FILE,
+    "nvt_equilibration.gro",
+    "nvt_equilibration.cpt",
+    "nvt.gro",
+    "nvt.xtc",
+    "*.log.gz",
+    "*.out",
+)
+# Kept free at the end of a batch job, for mdrun's last checkpoint: this long, or this fraction of what is left.
+JOB_MARGIN_S = 120.0
+JOB_MARGIN_FRACTION = 0.1
 
 
 def simulate(spec: Spec, work: Path, machine: Machine, molecules_dir: Path = Path()) -> BeadTrajectory:
@@ -127,9 +159,23 @@ def simulate_at(
     """Run or continue all stages with one time step; raises what `simulate` turns into a failed result, too."""
     directory.mkdir(parents=True, exist_ok=True)
     write_molecule(directory, files, spec["n_molecules"])
+    stages = planned_stages(spec, time_step_fs)
+    progress.later_steps = stages["nvt"].n_steps
+    state = directory / EQUILIBRATED_FILE
+    if not state.exists():
+        _write_json(state, equilibrate(spec, files, stages, directory, machine, progress))
+    known = json.loads(state.read_text())
+    density, box_length_nm = SettledDensity(**known["density"]), known["box_length_nm"]
+    beads = produce(spec, files, stages["nvt"], directory, box_length_nm, machine, progress)
+    return collect(spec, files, directory, box_length_nm, stages["nvt"], density, beads)
+
+
+def equilibrate(
+    spec: Spec, files: MoleculeFiles, stages: Mapping[str, Stage], directory: Path, machine: Machine, progress: Progress
+) -> dict[str, Any]:
+    """Run or continue all that comes before the production; return the density found and the edge of its box (nm)."""
     box = fill_box(directory, spec, files)
     relaxed = minimise(directory, box, "minimised", machine)
-    stages = planned_stages(spec, time_step_fs)
     progress.later_steps = sum(stage.n_steps for stage in stages.values())
     progress.later_steps += (BLOCKS_LIKELY - 1) * stages["npt"].n_steps
 
@@ -138,12 +184,12 @@ def simulate_at(
         return run_stage(directory, stage, before, machine, progress)
 
     last = advance(stages["squeeze"], relaxed)
-    blocks: list[Path] = []
+    blocks: list[Stage] = []
     while True:
-        block = npt_block(spec, time_step_fs, len(blocks))
+        block = npt_block(spec, stages["npt"].time_step_fs, len(blocks))
         last = advance(block, last)
-        blocks.append(directory / f"{block.name}.edr")
-        density = density_of(blocks)
+        blocks.append(block)
+        density = density_of(directory, blocks)
         progress.say(
             f"density {density.mean_kg_m3:.1f} ± {density.se_kg_m3:.1f} kg/m3 after {len(blocks)} NPT blocks, "
             + ("settled" if density.settled else "not settled yet")
@@ -152,9 +198,49 @@ def simulate_at(
         if time_is_up or (density.settled and density.precise):
             break
     start, box_length_nm = rescale(directory, last, density.mean_kg_m3, spec, files)
-    equilibrated = advance(stages["nvt_equilibration"], start)
-    advance(stages["nvt"], equilibrated)
-    return collect(spec, files, directory, box_length_nm, stages["nvt"], density)
+    advance(stages["nvt_equilibration"], start)
+    return {"density": dataclasses.asdict(density), "box_length_nm": box_length_nm}
+
+
+def produce(
+    spec: Spec,
+    files: MoleculeFiles,
+    production: Stage,
+    directory: Path,
+    box_length_nm: float,
+    machine: Machine,
+    progress: Progress,
+) -> Beads:
+    """Run or continue the production; return its beads. Where its trajectory is lost or torn it is run once more.
+
+    Raises
+    ------
+    UnfinishedError
+        Frames are missing even so.
+    """
+    n_frames = production.n_steps // steps(spec["frame_ps"], production.time_step_fs) + 1
+    frame_times_ps = np.round(np.arange(n_frames) * spec["frame_ps"], 3)
+    progress.later_steps = 0
+    for _ in range(2):
+        run_stage(directory, production, directory / "nvt_equilibration.gro", machine, progress)
+        beads = _beads_if_readable(directory / "nvt.trr", files, box_length_nm)
+        if beads is not None and np.array_equal(np.round(beads.time_ps, 3), frame_times_ps):
+            return beads
+        progress.say("nvt: frames are missing from its trajectory; it is run again")
+        remove_products(directory, "nvt")
+    raise UnfinishedError("nvt: frames are missing from its trajectory")
+
+
+def _beads_if_readable(trr: Path, files: MoleculeFiles, box_length_nm: float) -> Beads | None:
+    try:
+        return read_beads(trr, files.masses_g_mol, box_length_nm) if trr.exists() else None
+    except (OSError, EOFError):
+        return None
+
+
+def _write_json(path: Path, content: Any) -> None:
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1) + "\n")
 
 
 def planned_stages(spec: Spec, time_step_fs: float) -> dict[str, Stage]:
@@ -232,14 +318,14 @@ def fill_box(directory: Path, spec: Spec, files: MoleculeFiles) -> Path:
             next(stream)
             n_atoms = int(next(stream))
         if n_atoms == spec["n_molecules"] * files.masses_g_mol.size:
-            return trial.rename(done)
+            return take_whole_gro(trial, done, directory / "box.out")
     raise SimulationError(f"{spec['n_molecules']} molecules do not fit into a box of a third of the liquid's density")
 
 
-def density_of(blocks: list[Path]) -> SettledDensity:
-    """Judge the density of the NPT blocks (their .edr files)."""
+def density_of(directory: Path, blocks: Sequence[Stage]) -> SettledDensity:
+    """Judge the density of the NPT blocks."""
     # The first sample of a block is the last of the one before.
-    return judge_density([read_energies(path, ["Density"])[1:, 1] for path in blocks])
+    return judge_density([stage_energies(directory, block, ["Density"])[1:, 1] for block in blocks])
 
 
 def rescale(directory: Path, last: Path, density_kg_m3: float, spec: Spec, files: MoleculeFiles) -> tuple[Path, float]:
@@ -283,30 +369,26 @@ def rescaled_gro(gro: str, masses_g_mol: np.ndarray, box_length_nm: float) -> st
 
 
 def collect(
-    spec: Spec, files: MoleculeFiles, directory: Path, box_length_nm: float, production: Stage, density: SettledDensity
+    spec: Spec,
+    files: MoleculeFiles,
+    directory: Path,
+    box_length_nm: float,
+    production: Stage,
+    density: SettledDensity,
+    beads: Beads,
 ) -> BeadTrajectory:
-    """Turn the NVT production into beads, with what the record needs to know about the run.
+    """Return the beads of the production with what the record needs to know about the run.
 
     Raises
     ------
-    UnfinishedError
-        The trajectory is not whole; the stage's files are removed, the next start makes them again.
     UnstableError
         The temperature is not the thermostat's: the time step was too long without a crash.
     """
-    trr = directory / "nvt.trr"
-    n_frames = production.n_steps // steps(spec["frame_ps"], production.time_step_fs) + 1
-    beads = read_beads(trr, files.masses_g_mol, box_length_nm) if trr.exists() else None
-    frame_times_ps = np.arange(n_frames) * spec["frame_ps"]
-    if beads is None or not np.array_equal(np.round(beads.time_ps, 3), np.round(frame_times_ps, 3)):
-        for path in directory.glob("nvt.*"):
-            path.unlink()
-        raise UnfinishedError("nvt: frames are missing from its trajectory")
-    energies = read_energies(directory / "nvt.edr", ["Potential", "Temperature"])
+    energies = stage_energies(directory, production, ["Potential", "Temperature"])
     temperature_k = float(energies[:, 2].mean())
     if abs(temperature_k / spec["temperature_k"] - 1) > TEMPERATURE_TOLERANCE:
         raise UnstableError(f"nvt: the mean temperature was {temperature_k:.1f} K")
-    every = round((len(energies) - 1) / (n_frames - 1))
+    every = round((len(energies) - 1) / (len(beads.time_ps) - 1))
     mass_g_mol = float(files.masses_g_mol.sum())
     return BeadTrajectory(
         positions_nm=beads.positions_nm,
@@ -330,6 +412,43 @@ def collect(
     )
 
 
+def clear_up(work: Path, spec: Spec, result: BeadTrajectory, keep_atoms: bool) -> None:
+    """Leave of a finished run what repeats it (`FINISHED`); of a failed one all but its trajectories, to look into."""
+    (work / "spec.json").write_text(canonical_json(spec) + "\n")
+    _write_json(work / "versions.json", result.metadata["versions"])
+    done = result.metadata["status"] == "ok"
+    for directory in work.glob("step_*"):
+        if done and keep_atoms and (directory / "nvt.trr").exists():
+            write_compressed_trajectory(directory, "nvt")
+        for log in directory.glob("*.log") if done else ():
+            with log.open("rb") as text, gzip.GzipFile(f"{log}.gz", "wb", mtime=0) as packed:
+                shutil.copyfileobj(text, packed)
+        kept = {path for pattern in FINISHED for path in directory.glob(pattern)} - {*directory.glob("*.mdout.mdp")}
+        for path in directory.iterdir():
+            if path.suffix in (".trr", ".pdb") or (done and path not in kept and path.name != "failed"):
+                path.unlink()
+
+
+def finished_beads(path: Path) -> BeadTrajectory | None:
+    """Return the result of an earlier start; None where it is missing or not whole, and then removed."""
+    if not path.exists():
+        return None
+    try:
+        return BeadTrajectory.load(path)
+    except InputError as error:
+        print(f"{error} It is made again.", file=sys.stderr, flush=True)
+        path.unlink()
+        return None
+
+
+def stop_at_s(max_hours: float | None) -> float | None:
+    """Return the reading of `time.monotonic` to stop at: after `max_hours`, or before the end of the batch job."""
+    if max_hours is not None:
+        return time.monotonic() + 3600 * max_hours
+    left_s = job_seconds_left()
+    return None if left_s is None else time.monotonic() + left_s - min(JOB_MARGIN_S, JOB_MARGIN_FRACTION * left_s)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status (0 done, 1 program trouble, 2 wrong input, 75 start again)."""
     parser = argparse.ArgumentParser(prog="python -m mobcg.atomistic.simulate", description=__doc__)
@@ -338,12 +457,20 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", required=True, type=Path, help="bead trajectory (.npz)")
     parser.add_argument("--molecules-dir", type=Path, default=Path(), help="where paths of own topologies start")
     parser.add_argument("--threads", type=int, default=1)
-    parser.add_argument("--max-hours", type=float, help="stop after this long; the next start continues")
+    parser.add_argument("--max-hours", type=float, help="stop after this long, whatever the batch job allows")
+    parser.add_argument("--keep-beads", action="store_true", help="keep the result in DIR as well, under a second name")
+    parser.add_argument("--keep-atoms", action="store_true", help="keep the atoms' positions as well, as .xtc in DIR")
     options = parser.parse_args(arguments)
-    stop_at_s = None if options.max_hours is None else time.monotonic() + 3600 * options.max_hours
+    machine = Machine(options.threads, stop_at_s(options.max_hours))
     with work_directory(options.work) as work:
+        # Snakemake removes the output of a job that it lost sight of; simulated is simulated.
+        finished = work / "beads.npz"
         try:
-            result = simulate(options.spec, work, Machine(options.threads, stop_at_s), options.molecules_dir)
+            result = finished_beads(finished)
+            if result is None:
+                require("gmx")
+                result = simulate(options.spec, work, machine, options.molecules_dir)
+                result.save(finished)
         except UnfinishedError as stopped:
             print(f"not finished: {stopped}; start the same command again to continue", file=sys.stderr)
             return EXIT_UNFINISHED
@@ -353,11 +480,12 @@ def main(arguments: list[str] | None = None) -> int:
         except ProgramError as error:
             print(error, file=sys.stderr)
             return 1
-        result.save(options.out)
-        for trajectory in work.glob("step_*/*.trr"):
-            trajectory.unlink()
+        link(finished, options.out)
+        clear_up(work, options.spec, result, options.keep_atoms)
+        if not options.keep_beads:
+            finished.unlink()
     return 0
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_step(main))

@@ -17,10 +17,12 @@ import freud
 from mobcg import plan, programs
 from mobcg.coarse.prior import MAX_PROPOSALS, draw_liquid, fault
 from mobcg.coarse.shard import Row, run_specs
+from mobcg.doctor import require
 from mobcg.errors import InputError
 from mobcg.pair import force
 from mobcg.programs import ProgramError
 from mobcg.records import work_directory, write_rows
+from mobcg.step import run_step
 
 
 def run_prior_shard(shard: Mapping[str, Any], work: Path) -> tuple[list[Row], list[Row]]:
@@ -66,6 +68,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     freud.set_num_threads(1)
     try:
+        require("lmp")
         with work_directory(options.work) as work:
             potentials, rows = run_prior_shard(options.spec, work)
             write_rows(options.potentials, "potentials", potentials)
@@ -75,4 +78,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_step(main))

@@ -18,12 +18,14 @@ from typing import Any
 import freud
 
 from mobcg import plan, programs
-from mobcg.coarse.simulate import measure, simulate
+from mobcg.coarse.simulate import FRAMES_FILE, measure, simulate
+from mobcg.doctor import require
 from mobcg.errors import InputError, SimulationError
 from mobcg.pair import derive
 from mobcg.programs import ProgramError
 from mobcg.records import read_record, work_directory, write_record, write_rows
 from mobcg.spec import derived_potential_id
+from mobcg.step import run_step
 
 Row = dict[str, Any]
 Fault = Callable[[Mapping[str, Any], Row], str | None]
@@ -102,7 +104,7 @@ def coarse_row(
 ) -> Row:
     """Run one coarse spec and return its row; `status` is failed, with the `reason`, where the run fails.
 
-    The files of the run are removed when it ends well, and left in `directory` when it fails.
+    The files of the run are removed when it ends well; when it fails they are left in `directory`, without the frames.
 
     Parameters
     ----------
@@ -147,6 +149,7 @@ def coarse_row(
     except ProgramError:
         raise  # the machine failed, not the run: no record, so that it is run again
     except SimulationError as error:
+        (directory / FRAMES_FILE).unlink(missing_ok=True)
         return {**row, "status": "failed", "reason": str(error)}
     shutil.rmtree(directory)
     return finished
@@ -172,6 +175,7 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     freud.set_num_threads(1)
     try:
+        require("lmp")
         with work_directory(options.work) as work:
             potentials = [read_record(path) for path in options.potential]
             write_rows(options.out, "coarse", run_shard(options.spec, potentials, work))
@@ -180,4 +184,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_step(main))

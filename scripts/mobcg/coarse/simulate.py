@@ -29,7 +29,7 @@ from mobcg.observables import (
     self_diffusion,
 )
 from mobcg.pair import R_EDGES_NM, tabulate, write_lammps_table
-from mobcg.programs import ProgramError
+from mobcg.programs import ProgramError, machine_trouble
 from mobcg.units import (
     ANGSTROM_PER_NM,
     BAR_PER_ATM,
@@ -238,6 +238,9 @@ def simulate_npt(
         ]
         _run_lammps(directory, script)
         _, temperatures, volumes = _read_samples(directory, 3).T
+        low, high = (factor * (state.box_nm * ANGSTROM_PER_NM) ** 3 for factor in VOLUME_RANGE)
+        if low < volumes[-1] < high:  # else `_barostat` halted it
+            _check_whole(directory, len(volumes), lengths.equilibration_steps + lengths.production_steps)
         _check_temperature(temperatures, temperature_k)
         settled = lengths.equilibration_steps // SAMPLE_EVERY
         return npt_density(volumes / ANGSTROM_PER_NM**3, settled, n_beads, mass_g_mol, state.box_nm**3)
@@ -533,9 +536,12 @@ def _with_halvings(step_fs: float, attempt: Callable[[float], Result]) -> Result
 
 
 def _blames_the_physics(error: ProgramError) -> bool:
+    if "Unrecognized" in error.tail or machine_trouble(error.tail, error.log.parent):
+        return False
     crashes = (-signal.SIGSEGV, -signal.SIGFPE, -signal.SIGABRT)
-    stopped_itself = error.returncode > 0 and error.returncode != 127 and "Unrecognized" not in error.tail
-    return stopped_itself or error.returncode in crashes
+    started = "LAMMPS (" in error.log.read_text(errors="replace")  # else its libraries gave out, MPI for one
+    stopped_itself = 0 < error.returncode < 126  # 126 and more are a shell's
+    return (stopped_itself and started) or error.returncode in crashes
 
 
 def _lammps_error(error: ProgramError) -> str:
@@ -554,15 +560,41 @@ def _run_lammps(directory: Path, script: list[str]) -> None:
 
 def _read_samples(directory: Path, columns: int) -> NDArray[np.float64]:
     """Return (samples, columns): step, temperature and what else was sampled."""
-    return np.loadtxt(directory / SAMPLES_FILE, ndmin=2).reshape(-1, columns)
+    path = directory / SAMPLES_FILE
+    try:
+        return np.loadtxt(path, ndmin=2).reshape(-1, columns)
+    except (OSError, ValueError) as error:
+        raise _torn(path, str(error)) from error
+
+
+def _read_frames(directory: Path, n_frames: int, n_beads: int) -> NDArray[np.float64]:
+    path = directory / FRAMES_FILE
+    numbers = np.fromfile(path, sep=" ") if path.exists() else np.zeros(0)
+    if numbers.size != n_frames * n_beads * 3:
+        raise _torn(path, f"{numbers.size} of {n_frames * n_beads * 3} numbers")
+    return numbers.reshape(n_frames, n_beads, 3)
+
+
+def _torn(path: Path, found: str) -> ProgramError:
+    # LAMMPS does not look whether what it writes arrives: on a full disk it ends well, with a torn file.
+    return ProgramError(["lmp"], 0, path.with_name(LOG_FILE), f"{path.name} is torn, {found} (is the disk full?)")
+
+
+def _check_whole(directory: Path, n_samples: int, n_steps: int) -> None:
+    # LAMMPS ends with 0 as well when something stops its time loop early: only the product says that it got to the end.
+    if n_samples != n_steps // SAMPLE_EVERY + 1:
+        found = f"{SAMPLES_FILE} holds {n_samples} of {n_steps // SAMPLE_EVERY + 1} samples"
+        raise ProgramError(["lmp"], 0, directory / LOG_FILE, found)
 
 
 def _read_run(directory: Path, state: _State, lengths: _Lengths, thermostat: str, friction_1_ps: float) -> CoarseRun:
     _, temperatures, pressures_atm, conserved_kcal = _read_samples(directory, 4).T
+    _check_whole(directory, len(temperatures), lengths.production_steps)
     _check_temperature(temperatures, state.temperature_k)
     if thermostat == "nose_hoover":
         _check_drift(conserved_kcal * KJ_PER_KCAL / state.n_beads, thermal_energy_kj_mol(state.temperature_k))
-    positions = np.fromfile(directory / FRAMES_FILE, sep=" ").reshape(-1, state.n_beads, 3) / ANGSTROM_PER_NM
+    n_frames = lengths.production_steps // lengths.frame_steps + 1
+    positions = _read_frames(directory, n_frames, state.n_beads) / ANGSTROM_PER_NM
     pressure, error = block_mean(pressures_atm * BAR_PER_ATM)
     return CoarseRun(
         BeadTrajectory(positions, state.box_nm, lengths.frame_ps, state.mass_g_mol, state.temperature_k),

@@ -23,8 +23,10 @@ from mobcg.database.potential_files import write_release_potentials
 from mobcg.database.tables import Records, assemble, footer
 from mobcg.database.validate import validate
 from mobcg.errors import InputError
-from mobcg.records import work_directory
+from mobcg.records import atomic_path, work_directory
+from mobcg.step import run_step
 
+BUILDING = ".building-"
 REPOSITORY_FILES = ("LICENSE-DATA", "CITATION.cff")
 
 
@@ -45,10 +47,12 @@ def build_training_set(
     without = {table: paths for table, paths in records.items() if table != "evaluation"}
     with tempfile.TemporaryDirectory(prefix=f".{directory.name}.", dir=directory.parent) as name:
         assemble(without, molecules, Path(name) / "data", base_release, footer(version, commit))
-        os.chmod(name, 0o755)
+        whole = Path(name) / "whole"
+        whole.mkdir()
+        (Path(name) / "data").rename(whole / "data")
         if directory.exists():
-            shutil.rmtree(directory)
-        shutil.copytree(name, directory)
+            directory.rename(Path(name) / "old")
+        whole.rename(directory)
     return directory
 
 
@@ -85,7 +89,8 @@ def build_release(
         The version is no version, a file is missing, or the release does not pass `mobcg release validate`.
     """
     wanted = manifest.Version.parse(version)
-    with work_directory(releases_dir), tempfile.TemporaryDirectory(prefix=".building-", dir=releases_dir) as scratch:
+    with work_directory(releases_dir), tempfile.TemporaryDirectory(prefix=BUILDING, dir=releases_dir) as scratch:
+        _remove_left_builds(releases_dir, Path(scratch))
         number = 0
         while True:
             published = releases_dir / str(wanted)
@@ -111,6 +116,13 @@ def build_release(
         _sync_directory(releases_dir)
         manifest.write_latest(releases_dir)
     return published
+
+
+def _remove_left_builds(releases_dir: Path, own: Path) -> None:
+    # The lock is held, so whoever began these was killed.
+    for left in releases_dir.glob(f"{BUILDING}*"):
+        if left != own:
+            shutil.rmtree(left)
 
 
 def _fill(
@@ -251,8 +263,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 commit,
             )
             if options.published:
-                options.published.parent.mkdir(parents=True, exist_ok=True)
-                options.published.write_text(f"{made.name}\n", encoding="utf-8")
+                with atomic_path(options.published) as temporary:
+                    temporary.write_text(f"{made.name}\n", encoding="utf-8")
     except InputError as error:
         print(error, file=sys.stderr)
         return 2
@@ -261,4 +273,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_step(main))

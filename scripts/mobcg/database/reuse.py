@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 from mobcg.errors import InputError
 from mobcg.records import atomic_path
 from mobcg.schema import TABLES
+from mobcg.step import run_step
 
 TABLE_OF_ROOM = {"atomistic": "atomistic", "inversion": "potentials"}
 
@@ -58,4 +59,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_step(main))

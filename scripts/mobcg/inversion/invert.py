@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import dataclasses
 import fcntl
+import gzip
 import hashlib
 import json
 import os
@@ -21,6 +22,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from mobcg.doctor import require
 from mobcg.errors import InputError, SimulationError
 from mobcg.inversion import iteration, votca
 from mobcg.inversion.convergence import (
@@ -34,9 +36,10 @@ from mobcg.inversion.convergence import (
 )
 from mobcg.observables import rdf_error
 from mobcg.pair import CUTOFF_NM, core_index, force, potential_of_mean_force
-from mobcg.plan import run_id, seed
-from mobcg.programs import ProgramError, run, versions
+from mobcg.plan import canonical_json, run_id, seed
+from mobcg.programs import ProgramError, machine_trouble, run, versions
 from mobcg.records import atomic_path, read_record, work_directory, write_record
+from mobcg.step import run_step
 
 # Tried in this order; a crash or a runaway is often cured by smaller updates and a smaller time step.
 ATTEMPTS = ({}, {"update_scale": 0.5, "time_step_fs": 2.5})
@@ -44,8 +47,6 @@ ATTEMPTS = ({}, {"update_scale": 0.5, "time_step_fs": 2.5})
 LARGEST_RDF_ERROR = 0.05
 FIRST_FACTOR = 0.7
 PROGRAMS = ("csg_inverse", "lmp", "mobcg")
-# Troubles of the machine, not of the liquid: no record is written, so that the job can be run again.
-MACHINE_TROUBLE = ("No space left on device", "Disk quota exceeded", "Cannot allocate memory", "command not found")
 
 
 @dataclasses.dataclass(frozen=True)
@@ -170,13 +171,14 @@ def prepare(main_dir: Path, spec: Mapping[str, Any], liquid: Liquid, settings: v
     if not (marker.is_file() and marker.read_text() == identity):
         shutil.rmtree(main_dir, ignore_errors=True)
         main_dir.mkdir(parents=True)
-        for name, text in files.items():
-            (main_dir / name).write_text(text)
-        (main_dir / votca.TOPOLOGY_FILE).write_text(files["start.data"])
-        votca.write_table(main_dir / votca.TARGET_FILE, votca.to_votca_rdf(liquid.target.rdf, liquid.n_beads))
-        votca.write_table(main_dir / votca.FIRST_POTENTIAL_FILE, liquid.first_potential_kj_mol)
-        with atomic_path(marker) as temporary:
-            temporary.write_text(identity)
+    # Each time, though they are the same: what a machine left torn when it went down would be blamed on the liquid.
+    for name, text in files.items():
+        (main_dir / name).write_text(text)
+    (main_dir / votca.TOPOLOGY_FILE).write_text(files["start.data"])
+    votca.write_table(main_dir / votca.TARGET_FILE, votca.to_votca_rdf(liquid.target.rdf, liquid.n_beads))
+    votca.write_table(main_dir / votca.FIRST_POTENTIAL_FILE, liquid.first_potential_kj_mol)
+    with atomic_path(marker) as temporary:
+        temporary.write_text(identity)
     shutil.rmtree(main_dir / votca.HOOKS_DIR, ignore_errors=True)
     (main_dir / votca.HOOKS_DIR).mkdir()
     for name, text in votca.hooks(sys.executable, str(shutil.which("csg_property"))).items():
@@ -188,9 +190,28 @@ def prepare(main_dir: Path, spec: Mapping[str, Any], liquid: Liquid, settings: v
 def last_done(main_dir: Path) -> int:
     """Return the number of the last whole iteration; 0 is the preparation, −1 not even that."""
     done = -1
-    while (iteration.step_dir(main_dir, done + 1) / "done").is_file():
+    while _is_whole(iteration.step_dir(main_dir, done + 1), preparation=done == -1):
         done += 1
     return done
+
+
+def _is_whole(step_dir: Path, preparation: bool) -> bool:
+    if not (step_dir / "done").is_file():
+        return False
+    try:
+        return preparation or bool(votca.read_iteration(step_dir, n_beads=2))
+    except (OSError, ValueError, IndexError) as error:
+        print(f"{step_dir}: torn ({error}); it is run again", file=sys.stderr, flush=True)
+        return False
+
+
+def _can_be_followed(step_dir: Path) -> bool:
+    """Return whether the next iteration finds what it begins with: of the earlier ones that is not kept."""
+    try:
+        votca.read_table(step_dir / f"{votca.PAIR}.pot.new")
+    except (OSError, ValueError, IndexError):
+        return False
+    return (step_dir / votca.LAST_FRAME_FILE).is_file()
 
 
 def remove_unfinished(main_dir: Path, done: int) -> None:
@@ -211,9 +232,11 @@ def failure_reason(main_dir: Path, failed: int) -> str | None:
     """Return why an iteration failed, in words for a user; None where the machine, not the liquid, is to blame."""
     log = main_dir / "inverse.log"
     text = log.read_text(errors="replace") if log.is_file() else ""
-    if "ERROR:" not in text or any(trouble in text for trouble in MACHINE_TROUBLE):
+    if "ERROR:" not in text or "Killed" in text or machine_trouble(text, main_dir):
         return None
     lammps_log = iteration.step_dir(main_dir, failed) / "lammps.log"
+    if "critical: 'lmp " in text and not lammps_log.is_file():
+        return None  # it did not even start: its libraries gave out, MPI for one
     if lammps_log.is_file():
         errors = [line for line in lammps_log.read_text(errors="replace").splitlines() if line.startswith("ERROR")]
         if errors:
@@ -236,6 +259,8 @@ def iterate(main_dir: Path, settings: votca.Settings, n_beads: int) -> list[Iter
     """
     done = last_done(main_dir)
     if not is_finished(main_dir, done, settings):
+        if done > 0 and not _can_be_followed(iteration.step_dir(main_dir, done)):
+            done = -1
         remove_unfinished(main_dir, done)
         if done > 0:
             print(f"continuing after iteration {done}", flush=True)
@@ -388,11 +413,32 @@ def invert(spec: Mapping[str, Any], parents: Sequence[Mapping[str, Any]], work_d
         row["number_density_nm3"] = liquid.number_density_nm3
         with work_directory(work_dir):
             iterations, retries = try_all(work_dir, spec, liquid)
-        return row | result_columns(iterations, liquid.target) | {"retries": retries}
+            columns = result_columns(iterations, liquid.target) | {"retries": retries}
+            clear_up(work_dir, spec)
+            return row | columns
     except ProgramError:
         raise
     except SimulationError as error:
         return row | {"status": "failed", "reason": str(error)}
+
+
+def clear_up(work_dir: Path, spec: Mapping[str, Any]) -> None:
+    """Leave of a finished inversion its inputs, its log and the curves of each iteration, and the last frame."""
+    (work_dir / "spec.json").write_text(canonical_json(spec) + "\n")
+    for main_dir in work_dir.glob("attempt_*"):
+        last = last_done(main_dir)
+        for step_dir in main_dir.glob("step_*"):
+            kept = iteration.KEPT | ({votca.LAST_FRAME_FILE} if step_dir.name.endswith(f"{last:03d}") else set())
+            for path in step_dir.iterdir():
+                if path.name not in kept:
+                    path.unlink()
+        shutil.rmtree(main_dir / votca.HOOKS_DIR, ignore_errors=True)
+        (main_dir / votca.TABLE_FILE).unlink(missing_ok=True)
+        log = main_dir / "inverse.log"
+        if log.exists():
+            with log.open("rb") as text, gzip.GzipFile(f"{log}.gz", "wb", mtime=0) as packed:
+                shutil.copyfileobj(text, packed)
+            log.unlink()
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -406,6 +452,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", required=True, type=Path, help="record to write")
     options = parser.parse_args(arguments)
     try:
+        require("csg_inverse", "csg_stat", "lmp")
         row = invert(options.spec, [read_record(path) for path in options.parent], options.work)
         write_record(options.out, "potentials", row)
     except (InputError, SimulationError) as error:
@@ -416,4 +463,4 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_step(main))

@@ -32,6 +32,7 @@ START_FILE = "start.lmp"
 TOPOLOGY_FILE = "beads.data"
 PRESSURE_FILE = "pressure.txt"
 STOP_FILE = "converged"
+LAST_FRAME_FILE = "end.data"
 HOOKS_DIR = "hooks"
 
 # csg_stat names a bead after the element whose mass it has, to 0.02 u, and then finds no bead of our type; g(r) does
@@ -127,7 +128,7 @@ def settings_xml(settings: Settings) -> str:
             "traj": "trajectory.dump",
             "pressure_file": PRESSURE_FILE,
             "conf": "start.data",
-            "conf_out": "end.data",
+            "conf_out": LAST_FRAME_FILE,
             "equi_time": 0,
             "first_frame": 0,
             "rdf": {"with_errors": "yes", "block_length": settings.frames // BLOCKS},
@@ -221,7 +222,7 @@ variable        mean equal f_mean
 fix             print all print {steps_per_frame} "${{mean}}" file {PRESSURE_FILE} screen no title "pressure_bar"
 run             {settings.frames * steps_per_frame}
 undump          frames
-write_data      end.data nocoeff
+write_data      {LAST_FRAME_FILE} nocoeff
 """
 
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from mobcg.coarse.simulate import measure, simulate, simulate_npt
+from mobcg.doctor import require
 from mobcg.errors import InputError, SimulationError
 from mobcg.plan import Spec, run_id
 from mobcg.plan import seed as plan_seed
@@ -33,6 +34,7 @@ from mobcg.predictor.scoring import Reference, mean_reference, scores
 from mobcg.predictor.storage import MODELS, write_json
 from mobcg.programs import ProgramError, versions
 from mobcg.records import read_record, work_directory, write_record, write_rows
+from mobcg.step import run_step
 from mobcg.units import BAR_PER_ATM
 
 IBI_MODELS = ("ibi", "ibi_scaled", "ibi_dpd", "ibi_langevin")
@@ -273,11 +275,19 @@ def _dynamics(
         return Dynamics("nose_hoover", 0.0)
     path = work / "calibration.json"
     question = {"spec": spec, "target_nm2_ns": reference.diffusion_nm2_ns, "potential_kj_mol": potential.tolist()}
-    if path.is_file() and (found := json.loads(path.read_text()))["question"] == question:
+    if (found := _known(path)).get("question") == question:
         return Dynamics(**found["dynamics"])
     answer = _calibrate(spec, thermostat, potential, reference, work, report)
     write_json(path, {"question": question, "dynamics": vars(answer)})
     return answer
+
+
+def _known(path: Path) -> dict[str, Any]:
+    """Return what an earlier start found out; nothing where its file is missing or torn."""
+    try:
+        return json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return {}
 
 
 def _calibrate(
@@ -343,7 +353,11 @@ def _finished(path: Path, potential: NDArray, dynamics: Dynamics) -> dict[str, A
     """Return the record of a run that is there already, if it is of this potential and friction."""
     if not path.is_file():
         return None
-    row = read_record(path)
+    try:
+        row = read_record(path)
+    except InputError as error:
+        print(f"{error} It is run again.", file=sys.stderr, flush=True)
+        return None
     same = row["potential_kj_mol"] == potential.tolist() and row["friction_1_ps"] == dynamics.friction_1_ps
     return row if same else None
 
@@ -370,6 +384,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     threadpool_limits(1)  # one core for lmp, one for the rest: more only get into each other's way
     try:
+        require("lmp")
         with work_directory(options.work):
             rows = evaluate(
                 options.spec,
@@ -387,4 +402,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_step(main))

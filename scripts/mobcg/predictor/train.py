@@ -24,6 +24,7 @@ from mobcg.predictor.dataset import Liquids, data_hash, read_liquids
 from mobcg.predictor.storage import MODELS, model_module, save_model, write_json
 from mobcg.programs import versions
 from mobcg.records import atomic_path
+from mobcg.step import run_step
 from mobcg.units import thermal_energy_kj_mol
 
 
@@ -157,4 +158,4 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_step(main))

@@ -20,6 +20,7 @@ from mobcg.report.page import Illustration, caption_text, page
 from mobcg.report.release import Release, evaluation_table, load_release
 from mobcg.report.scores import Score, Summary, csv_text, markdown, score_liquids, summarise
 from mobcg.report.style import Exhibit, drawing, save_png
+from mobcg.step import run_step
 
 FIGURES = (
     "scoreboard",
@@ -102,4 +103,4 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(run_step(main))
