@@ -11,7 +11,7 @@ COARSE_S_PS_BEAD = 5.0e-5
 # What VOTCA's own scripts add to each iteration, and what starting a step costs (imports, files).
 INVERSION_OVERHEAD_S = 7.0
 STEP_START_S = 4.0
-TRAINING_S = {"mobcg": 10.0, "bag2024": 40.0}
+TRAINING_S = {"mobcg": 120.0, "bag2024": 40.0}
 
 
 def _atomistic_s(spec: Spec, n_atoms: int) -> float:

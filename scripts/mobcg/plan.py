@@ -32,6 +32,7 @@ from mobcg.config import (
 from mobcg.errors import InputError
 from mobcg.molecule import Species, molecules_in_box, species_of, topology_path
 from mobcg.records import atomic_path
+from mobcg.schema import TRAINED_MODELS
 from mobcg.units import number_density_nm3
 
 Spec = dict[str, Any]
@@ -162,8 +163,9 @@ class Plan:
             "atomistic": [self.record_path("atomistic", name) for name in runs],
             "potential": self.record_path("potentials", parent_id),
         }
-        trained = {"model": f"{self.scale_dir}/models/{molecule_id}/{model}/model.json"}
-        return files | trained if model in self.scale.predictor.models else files
+        if model not in TRAINED_MODELS:
+            return files
+        return files | {"model": f"{self.scale_dir}/models/{molecule_id}/{TRAINED_MODELS[model]}/model.json"}
 
     def model_settings(self, model: str) -> Spec:
         """Return the settings of a model's training that the scale chooses."""
@@ -355,13 +357,14 @@ def _shards(scale: Scale, molecule: Molecule, parent_id: str) -> dict[str, Spec]
 
 def _evaluation(scale: Scale, molecule: Molecule, model: str, parent_id: str) -> Spec:
     section = scale.evaluation
+    factors = {"ibi_scaled": section.scale_factors, "mobcg": section.knob_factors}
     return {
         "kind": "evaluation",
         "protocol": PROTOCOL["evaluation"],
         "molecule_id": molecule.id,
         "model": model,
         "parent_potential_id": parent_id,
-        "scale_factors": section.scale_factors if model == "ibi_scaled" else [1.0],
+        "scale_factors": factors.get(model, [1.0]),
         "replicas": section.replicas,
         "equilibration_ps_100": section.equilibration_ps_100,
         "production_ps_100": section.production_ps_100,

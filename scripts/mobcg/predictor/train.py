@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from mobcg.errors import InputError
 from mobcg.pair import CUTOFF_NM, R_NM, TAPER_WIDTH_NM, core_index
-from mobcg.predictor.dataset import Liquids, data_hash, read_liquids
+from mobcg.predictor.dataset import Liquids, data_hash, read_liquids, structure_rows
 from mobcg.predictor.storage import MODELS, model_module, save_model, write_json
 from mobcg.programs import versions
 from mobcg.records import atomic_path
@@ -28,7 +28,7 @@ from mobcg.units import thermal_energy_kj_mol
 
 
 def potential_error_kt(model: Any, liquids: Liquids) -> float:
-    """Return the mean over liquids of the error of the predicted U/kT (dimensionless).
+    """Return the mean over liquids, rows without friction, of the error of the predicted U/kT (dimensionless).
 
     Each is a root mean square over the bins from contact to the taper, weighted by r² g(r), as pairs are.
     """
@@ -71,9 +71,11 @@ def train(
     if unknown:
         raise InputError("--settings", sorted(unknown)[0], overrides[sorted(unknown)[0]], " | ".join(module.DEFAULTS))
     liquids, split = read_liquids(directory, fold)
-    learn, validation = liquids.take(split == "train"), liquids.take(split == "validation")
+    learn, validation = liquids.take(split == "train"), structure_rows(liquids.take(split == "validation"))
+    still = liquids.thermostat == "nose_hoover"
     report(
-        f"{name}, fold {fold}: {len(learn)} train, {len(validation)} validation, {np.sum(split == 'test')} test rows"
+        f"{name}, fold {fold}: {len(learn)} train rows, {np.sum(~still & (split == 'train'))} of them with friction; "
+        f"{len(validation)} validation rows"
     )
     try:
         model = module.train(learn, {**module.DEFAULTS, **overrides}, seed, report)
@@ -85,11 +87,12 @@ def train(
         "seed": seed,
         "settings": model.settings,
         "trained_on_molecules": sorted(set(learn.parent_molecule_id.tolist())),
-        "rows": {side: int(np.sum(split == side)) for side in ("train", "validation", "test")},
+        "rows": {side: int(np.sum(still & (split == side))) for side in ("train", "validation", "test")},
+        "friction_rows": {side: int(np.sum(~still & (split == side))) for side in ("train", "validation", "test")},
         "parent_potentials": {
             side: len(set(liquids.parent_potential_id[split == side])) for side in ("train", "validation", "test")
         },
-        "train_error_kt": potential_error_kt(model, learn),
+        "train_error_kt": potential_error_kt(model, structure_rows(learn)),
         "validation_error_kt": potential_error_kt(model, validation) if len(validation) else None,
         "history": model.history,
         "data_sha256": data_hash(liquids, split),

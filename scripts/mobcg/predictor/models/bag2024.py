@@ -37,7 +37,7 @@ from sklearn.model_selection import GroupKFold
 from torch import nn
 
 from mobcg.pair import R_NM
-from mobcg.predictor.dataset import Liquids, States
+from mobcg.predictor.dataset import Liquids, States, structure_rows
 from mobcg.predictor.shaping import shape
 from mobcg.units import KJ_PER_KCAL
 
@@ -113,10 +113,11 @@ def _inputs(states: States) -> NDArray[np.float64]:
 
 
 def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callable[[str], None]) -> Model:
-    """Return the ensemble of both networks, trained on every row of the liquids (masses and D are inputs).
+    """Return the ensemble of both networks, trained on every row without friction (masses and D are inputs).
 
     Where all rows share one parent potential there is nothing to leave out: one network learns from all of them.
     """
+    liquids = structure_rows(liquids)
     groups = np.unique(liquids.parent_potential_id, return_inverse=True)[1]
     folds = min(settings["folds"], int(groups.max()) + 1)
     potentials = liquids.potential_kj_mol / KJ_PER_KCAL
