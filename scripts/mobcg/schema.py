@@ -427,7 +427,11 @@ EVALUATION = Table(
         Column("model", TEXT, "", "what made the potential and the friction", required=True, allowed=MODELS),
         Column("replica", WHOLE, "", "number of the independent replica", required=True, minimum=0),
         _number(
-            "scale_factor", "", "constant that multiplies the potential, for mobcg the multiple that it proposes; 1 for others", required=True, above=0
+            "scale_factor",
+            "",
+            "constant that multiplies the potential, for mobcg the multiple that it proposes; 1 for others",
+            required=True,
+            above=0,
         ),
         THERMOSTAT,
         FRICTION,

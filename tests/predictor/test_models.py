@@ -7,11 +7,12 @@ import torch
 from mobcg.errors import InputError
 from mobcg.pair import core_index
 from mobcg.predictor.dataset import Liquids
+from mobcg.predictor.features import describe
 from mobcg.predictor.models import bag2024, mobcg
 from mobcg.predictor.storage import MODELS, load_model, save_model
 from mobcg.predictor.train import potential_error_kt
 from mobcg.units import thermal_energy_kj_mol
-from tests.predictor.cases import TEMPERATURE_K
+from tests.predictor.cases import TEMPERATURE_K, with_friction, with_multiples
 
 SHORT = {**bag2024.DEFAULTS, "folds": 2, "epochs": 4}
 
@@ -32,6 +33,10 @@ def scaled(liquids: Liquids, mass: float = 1.0, energy: float = 1.0) -> Liquids:
         mass_g_mol=liquids.mass_g_mol * mass,
         temperature_k=liquids.temperature_k * energy,
         potential_kj_mol=liquids.potential_kj_mol * energy,
+        pressure_bar=liquids.pressure_bar * energy,
+        diffusion_nm2_ns=liquids.diffusion_nm2_ns * (energy / mass) ** 0.5,
+        diffusion_nm2_ns_se=liquids.diffusion_nm2_ns_se * (energy / mass) ** 0.5,
+        friction_1_ps=liquids.friction_1_ps * (energy / mass) ** 0.5,
     )
 
 
@@ -57,7 +62,7 @@ def test_mobcg_without_data_nearby_falls_back_to_the_closure(liquids):
 
 def test_mobcg_makes_little_of_a_single_parent(liquids):
     model = mobcg.train(liquids.take([0, 1, 2]), mobcg.DEFAULTS, 1, silent)
-    assert model.settings["noise"] == max(mobcg.DEFAULTS["noises"])
+    assert model.processes["structure"].noise == max(mobcg.DEFAULTS["noises"])
 
 
 def test_mobcg_is_exact_in_mass_and_energy(liquids):
@@ -71,8 +76,14 @@ def test_mobcg_is_exact_in_mass_and_energy(liquids):
 
 
 def test_mobcg_training_on_other_units_is_the_same_model(liquids):
-    model, other = (mobcg.train(rows, mobcg.DEFAULTS, 1, silent) for rows in (liquids, scaled(liquids, 3.0, 1.7)))
-    np.testing.assert_allclose(other.arrays["weights"], model.arrays["weights"], rtol=1e-4, atol=1e-6)
+    rows = with_multiples(with_friction(liquids, {"langevin": 1.5, "dpd": 0.4}))
+    model, other = (mobcg.train(each, mobcg.DEFAULTS, 1, silent) for each in (rows, scaled(rows, 3.0, 1.7)))
+    assert set(model.processes) == {"structure", "mobility", "langevin", "dpd", "knob"}
+    for name in ("structure", "mobility"):
+        first, second = (trained.processes[name] for trained in (model, other))
+        np.testing.assert_allclose(
+            second.mean(first.inputs, first.terms), first.mean(first.inputs, first.terms), atol=1e-3
+        )
 
 
 def test_mobcg_is_less_sure_of_what_it_never_saw(liquids):
@@ -80,19 +91,19 @@ def test_mobcg_is_less_sure_of_what_it_never_saw(liquids):
     strange = dataclasses.replace(liquids, rdf=liquids.rdf**3)
     seen = slice(45, 100)
     assert model.predict(strange)[1][0, seen].mean() > 3 * model.predict(liquids)[1][0, seen].mean()
+    near, far = (model.distance(describe(rows)) for rows in (liquids, strange))
+    assert near.max() < 1e-2 < 1 < far.min()
 
 
-def test_leaving_groups_out_is_what_it_says():
-    generator = np.random.default_rng(2)
-    features, targets = generator.normal(size=(7, 3)), generator.normal(size=(7, 2))
-    groups = np.array([0, 0, 1, 1, 1, 2, 2])
-    kernel = mobcg._kernel(features, features, 1.3) + 0.2 * np.eye(7)
-    errors, variance = mobcg._leave_groups_out(kernel, targets, groups)
-    for group in range(3):
-        out, rest = np.flatnonzero(groups == group), np.flatnonzero(groups != group)
-        gain = kernel[np.ix_(out, rest)] @ np.linalg.inv(kernel[np.ix_(rest, rest)])
-        np.testing.assert_allclose(errors[out], targets[out] - gain @ targets[rest])
-        np.testing.assert_allclose(variance[out], np.diag(kernel[np.ix_(out, out)] - gain @ kernel[np.ix_(rest, out)]))
+def test_mobcg_record_tells_what_a_random_split_would_have_said(liquids):
+    history = mobcg.train(liquids, mobcg.DEFAULTS, 1, silent).history
+    # Every row has two copies with other masses: left out alone, it is known already.
+    assert history["splits"]["rows_left_out_kt"] < 0.3 * history["splits"]["parents_left_out_kt"]
+    parents = [point["parents"] for point in history["learning_curve"]]
+    assert parents == sorted(set(parents))
+    assert parents[-1] == 6
+    assert history["learning_curve"][-1]["error_kt"] == pytest.approx(history["left_out_error_kt"])
+    assert sum(history["reliability"]["potential_kt"]["rows"]) == 6
 
 
 def test_bag2024_learns_what_it_is_shown(liquids):

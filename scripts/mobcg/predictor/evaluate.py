@@ -28,9 +28,9 @@ from mobcg.errors import InputError, SimulationError
 from mobcg.plan import Spec, run_id
 from mobcg.plan import seed as plan_seed
 from mobcg.predictor.friction import friction_constant, friction_for_1_ps, trial_friction_1_ps
-from mobcg.predictor.predict import one_state, predict
+from mobcg.predictor.predict import one_state, propose
 from mobcg.predictor.scoring import Reference, mean_reference, scores
-from mobcg.predictor.storage import write_json
+from mobcg.predictor.storage import load_model, write_json
 from mobcg.programs import ProgramError, versions
 from mobcg.records import read_record, work_directory, write_record, write_rows
 from mobcg.schema import TRAINED_MODELS
@@ -81,8 +81,26 @@ def parent_potential(record: dict[str, Any]) -> NDArray[np.float64]:
     return np.array(record["potential_kj_mol"], np.float64)
 
 
+def trained_model(model_dir: Path, molecule_id: str) -> Any:
+    """Return the model in a directory, which must not have learned from the molecule that it is to be scored on.
+
+    Raises
+    ------
+    InputError
+        It has, or there is no model.
+    """
+    record = model_dir / "training.json"
+    if not record.is_file():
+        raise InputError(model_dir, "", "no training.json", "a model written by `mobcg.predictor.train`")
+    known = json.loads(record.read_text())["trained_on_molecules"]
+    if molecule_id in known:
+        advice = f"Give the model of the fold that holds {molecule_id} out."
+        raise InputError(model_dir, "trained_on_molecules", molecule_id, "molecules that are not scored here", advice)
+    return load_model(model_dir)
+
+
 def predicted_candidate(
-    model_dir: Path, spec: Spec, factor: float, reference: Reference, report: Callable[[str], None]
+    model: Any, spec: Spec, factor: float, reference: Reference, report: Callable[[str], None]
 ) -> Candidate:
     """Return what a trained model proposes for the atomistic liquid: no run of it, and no inversion, goes in.
 
@@ -91,19 +109,12 @@ def predicted_candidate(
 
     Raises
     ------
-    InputError
-        The model has learned from the molecule that it is to be scored on.
     SimulationError
-        What it proposes cannot be run, or it learned nothing of the friction that is asked for.
+        What it proposes cannot be run, or it learned from no run with the friction that is asked for.
     """
-    record, molecule_id = model_dir / "training.json", spec["molecule_id"]
-    if not record.is_file():
-        raise InputError(model_dir, "", "no training.json", "a model written by `mobcg.predictor.train`")
-    known = json.loads(record.read_text())["trained_on_molecules"]
-    if molecule_id in known:
-        advice = f"Give the model of the fold that holds {molecule_id} out."
-        raise InputError(model_dir, "trained_on_molecules", molecule_id, "molecules that are not scored here", advice)
     thermostat = FRICTION_MODELS.get(spec["model"], "nose_hoover")
+    if thermostat != "nose_hoover" and thermostat not in model.processes:
+        raise SimulationError(f"the model learned from no run with {thermostat} friction")
     state = one_state(
         reference.rdf,
         reference.number_density_nm3,
@@ -112,12 +123,13 @@ def predicted_candidate(
         reference.diffusion_nm2_ns,
         reference.n_molecules,
     )
-    proposal = predict(model_dir, state, thermostat, knob=factor)
+    proposal = propose(model, state, thermostat, knob=factor)
     friction = 0.0 if proposal.friction_1_ps is None else float(proposal.friction_1_ps[0])
     report(
-        f"{molecule_id}, {spec['model']}, factor {factor:g}: proposes U × {proposal.scale_factor[0]:.2f}, friction "
-        f"{friction:.3g}/ps; expects α {proposal.alpha[0]:.2f} (± {100 * proposal.alpha_se[0]:.0f} %), rdf_error "
-        f"{proposal.rdf_error[0]:.3f}; {proposal.verdict[0]} of the training data (distance {proposal.distance[0]:.2f})"
+        f"{spec['molecule_id']}, {spec['model']}, factor {factor:g}: proposes U × {proposal.scale_factor[0]:.2f}, "
+        f"friction {friction:.3g}/ps; expects α {proposal.alpha[0]:.2f} (± {100 * proposal.alpha_se[0]:.0f} %), "
+        f"rdf_error {proposal.rdf_error[0]:.3f}; {proposal.verdict[0]} of the training data (distance "
+        f"{proposal.distance[0]:.2f})"
     )
     dynamics = Dynamics(thermostat, friction) if friction > 0 else Dynamics("nose_hoover", 0.0)
     return Candidate(proposal.potential_kj_mol[0], dynamics)
@@ -157,6 +169,7 @@ def evaluate(
         `lmp` cannot be run.
     """
     _check(spec, potential_record, model_dir)
+    model = trained_model(model_dir, spec["molecule_id"]) if spec["model"] in TRAINED_MODELS else None
     jobs = [(factor, replica) for factor in factors(spec) for replica in range(spec["replicas"])]
     try:
         reference = mean_reference(atomistic)
@@ -166,7 +179,7 @@ def evaluate(
             candidates = {factor: Candidate(factor * potential, dynamics) for factor in factors(spec)}
         else:
             candidates = {
-                factor: predicted_candidate(model_dir, spec, factor, reference, report) for factor in factors(spec)
+                factor: predicted_candidate(model, spec, factor, reference, report) for factor in factors(spec)
             }
     except ProgramError:
         raise

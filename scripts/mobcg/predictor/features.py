@@ -63,8 +63,7 @@ def describe(states: States) -> Structure:
         A g(r) has no liquid in it.
     """
     rows = [
-        _row(rdf, rho, n)
-        for rdf, rho, n in zip(states.rdf, states.number_density_nm3, states.n_beads, strict=True)
+        _row(rdf, rho, n) for rdf, rho, n in zip(states.rdf, states.number_density_nm3, states.n_beads, strict=True)
     ]
     rdf, first, estimate, curves = (np.array(column) for column in zip(*rows, strict=True))
     entropy = np.array([pair_excess_entropy(g, rho) for g, rho in zip(rdf, states.number_density_nm3, strict=True)])

@@ -1,8 +1,8 @@
 r"""The knob of a conservative model, from "structure" to "mobility": how far to multiply U, knowing what it does.
 
 A pair potential cannot keep g and D both. Multiplying U by s > 1 slows the liquid and sharpens its structure, and no
-better front than that of s is known. What s does is learned from rows whose potentials are multiples of each other: with
-τ = ln s, the changes per τ of ln D*, of g (as `rdf_error`) and of the virial part of the pressure, from the mobility,
+better front than that of s is known. What s does is learned from rows whose potentials are multiples of each other:
+with τ = ln s, the changes per τ of ln D*, of g (as `rdf_error`) and of the virial part of the pressure, from the mobility,
 structure and energy of the liquid that one starts from. The default is the s with the smallest expected
 
     S(s) = sqrt((e(s)/0.1)² + (ln α(s)/ln 2)²),   e(s)² = e(1)² + (τ e')²,   ln α(s) = ln α(1) + τ (ln D*)'.
@@ -103,9 +103,10 @@ def train_knob(liquids: Liquids, structure: Structure, groups: NDArray) -> tuple
     mobility, z = logarithm_of_mobility(liquids), compressibility_factor(liquids.pressure_bar, liquids)
     energy = excess_energy(liquids.potential_kj_mol, structure, liquids)
     moved = np.array([rdf_error(liquids.rdf[j], liquids.rdf[i]) for i, j in zip(a, b, strict=True)])
-    targets = np.column_stack(
-        [mobility[b] - mobility[a], moved, (z[b] - 1) / np.exp(log_factor) - (z[a] - 1)]
-    ) / log_factor[:, None]
+    targets = (
+        np.column_stack([mobility[b] - mobility[a], moved, (z[b] - 1) / np.exp(log_factor) - (z[a] - 1)])
+        / log_factor[:, None]
+    )
     usable = np.isfinite(targets).all(axis=1)
     inputs = knob_inputs(mobility[a], structure.entropy[a], energy[a], z[a], log_factor)[usable]
     noise = 1 / log_factor[usable] ** 2

@@ -1,4 +1,4 @@
-"""One shot: what trained models propose for liquids they may never have seen: potential, mobility, friction, pressure."""
+"""One shot: what a trained model proposes for liquids it may never have seen: potential, friction, mobility, pressure."""
 
 from __future__ import annotations
 

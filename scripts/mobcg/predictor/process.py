@@ -4,8 +4,8 @@ r"""A Gaussian process for curves: exact, with whole groups of rows left out in 
 
 a Matérn kernel of order 5/2, an unknown constant of the same variance and an unknown linear trend in the terms t. All
 columns of y share kernel and noise, and have a variance of their own. Length scale ℓ and noise are those with the
-smallest error when each group in turn is left out: what is asked of the model later is a liquid whose relatives it never
-saw (Rasmussen and Williams, Gaussian Processes for Machine Learning, chapter 5).
+smallest error when each group in turn is left out: what is asked of the model later is a liquid whose relatives it
+never saw (Rasmussen and Williams, Gaussian Processes for Machine Learning, chapter 5).
 """
 
 from __future__ import annotations

@@ -2,8 +2,8 @@ r"""How g(r) answers to a small change of the pair potential: linear response in
 
     Δc = −g βΔU + h Δγ,    Δγ̂(k) = (S(k)² − 1) Δĉ(k),    Δg = Δc + Δγ
 
-the derivative of the Ornstein-Zernike equation and of the closure, h and S(k) being those of the liquid itself. It turns
-an error of U into the error of g that molecular dynamics would show, without a run.
+the derivative of the Ornstein-Zernike equation and of the closure, h and S(k) being those of the liquid itself. It
+turns an error of U into the error of g that molecular dynamics would show, without a run.
 """
 
 from __future__ import annotations

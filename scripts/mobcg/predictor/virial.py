@@ -3,8 +3,8 @@ r"""Pressure of a pair potential from its own g(r), and the tail that brings it 
     p = ρ kT − (2π/3) ρ² ∫ r³ U'(r) g(r) dr                              (virial route, one-component liquid)
 
 A slow ramp added to U changes the pressure at once and the structure hardly: forces from all sides of a dense liquid
-cancel, in other words S(k) is small where the ramp has its Fourier components (Wang, Junghans and Kremer, Eur. Phys. J. E
-28, 221 (2009), as `simple` and `wjk` pressure corrections of VOTCA).
+cancel, in other words S(k) is small where the ramp has its Fourier components (Wang, Junghans and Kremer, Eur. Phys. J.
+E 28, 221 (2009), as `simple` and `wjk` pressure corrections of VOTCA).
 """
 
 from __future__ import annotations
@@ -69,7 +69,8 @@ def virial_pressure_bar(
 def ramp() -> NDArray[np.float64]:
     """Return the shape of the correction, (1 − r²/r_c²)² with the taper of every potential, (150,).
 
-    Smoother than the straight line of the literature, it moves g(r) a third to four fifths as much at the same pressure.
+    Smoother than the straight line of the literature, it moves g(r) less at the same change of pressure: by linear
+    response a third to four fifths as much in dense liquids.
     """
     return taper((1 - (R_NM / CUTOFF_NM) ** 2) ** 2)
 
@@ -85,5 +86,3 @@ def pressure_correction_kj_mol(
     strength = tabulate(ramp())[2]
     per_unit = virial_integral_kj_mol_nm3(strength, potential_kj_mol, cavity, number_density_nm3, temperature_k)
     return change_bar / BAR_PER_KJ_MOL_NM3 / per_unit * ramp()
-
-

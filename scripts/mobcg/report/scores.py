@@ -24,8 +24,8 @@ class Score:
 
     S and its error are those of the mean α and the mean rdf_error.
 
-    `best` marks the smallest S of the liquid, `tied` every other one that lies within `TIE_ERRORS` of it; settings of the
-    knob of mobcg that are not its own choice are neither.
+    `best` marks the smallest S of the liquid, `tied` every other one that lies within `TIE_ERRORS` of it; settings of
+    the knob of mobcg that are not its own choice are neither.
     """
 
     molecule_id: str

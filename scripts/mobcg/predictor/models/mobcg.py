@@ -1,4 +1,4 @@
-r"""mobcg: what a one-bead model of a liquid should be, from its g(r) and D in one shot, everything in reduced quantities.
+r"""mobcg: what a one-bead model of a liquid should be, from its g(r) and D in one shot, in reduced quantities.
 
 Potential. Integral-equation theory plus a Gaussian process on what it leaves:
 
@@ -10,8 +10,8 @@ data, or none near, δ goes to 0 and the closure remains; with more data δ take
 and ρ fix U (Henderson), and the D of the atomistic liquid would ask for a potential that does not exist. The mass is
 none either, and temperature enters through kT alone, so scaling of lengths, masses and energies is exact.
 
-Mobility. D of that potential (`mobcg.predictor.mobility`), and either the friction that slows it to the D of the atomistic
-liquid, or the multiple of U that is the best compromise (`mobcg.predictor.knob`).
+Mobility. D of that potential (`mobcg.predictor.mobility`), and either the friction that slows it to the D of the
+atomistic liquid, or the multiple of U that is the best compromise (`mobcg.predictor.knob`).
 
 Pressure. The virial of the potential with the g(r) it was made for; a slow tail takes it to the wanted pressure
 (`mobcg.predictor.virial`).
@@ -29,19 +29,19 @@ from numpy.typing import NDArray
 
 from mobcg.observables import rdf_error
 from mobcg.pair import CUTOFF_NM, R_NM, TAPER_WIDTH_NM
-from mobcg.predictor.dataset import Liquids, States, merge_masses
+from mobcg.predictor.dataset import Liquids, States, merge_masses, structure_rows
 from mobcg.predictor.features import Basis, Structure, describe
 from mobcg.predictor.knob import train_knob
 from mobcg.predictor.mobility import THERMOSTATS, train_friction, train_mobility
-from mobcg.predictor.process import LeftOut, Process, fit, squared_distances, state
+from mobcg.predictor.process import LeftOut, Process, fit, kernel, leave_groups_out, squared_distances, state
 from mobcg.predictor.reduced import X, from_reduced, to_reduced
 from mobcg.predictor.response import rdf_response
 from mobcg.predictor.shaping import shape
 from mobcg.units import thermal_energy_kj_mol
 
 CARD = (
-    "Pair potential, mobility, friction and pressure of a one-bead liquid from g(r), number density, temperature, mass and "
-    "D: integral-equation closure plus Gaussian processes, in reduced quantities. The potential follows from structure "
+    "Pair potential, mobility, friction and pressure of a one-bead liquid from g(r), number density, temperature, mass "
+    "and D: integral-equation closure plus Gaussian processes, in reduced quantities. The potential follows from structure "
     "alone; D enters through the friction (mobcg_dpd, mobcg_langevin), or through the multiple of U (mobcg)."
 )
 # Chosen among these by leaving out parent potentials: length scale of the Matérn kernel, noise over signal variance.
@@ -52,6 +52,8 @@ DISTANCE_QUANTILE = 0.95
 CALIBRATION_LIQUIDS = 200
 CURVE_FRACTIONS = (0.0625, 0.125, 0.25, 0.5, 1.0)
 RELIABILITY_BINS = 8
+# Rows, whole parents of them, on which the honest and the random split are compared.
+SPLIT_ROWS = 800
 
 
 @dataclass(frozen=True)
@@ -92,7 +94,7 @@ class Model:
         return np.array([shape(u, rdf) for u, rdf in zip(raw, states.rdf, strict=True)]), error
 
     def raw_potential(self, structure: Structure, states: States) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return U as the theory and the process give it, unshaped, and its standard error, (n, 150) each, in kJ/mol."""
+        """Return U as theory and process give it, unshaped, and its standard error, (n, 150) each, in kJ/mol."""
         scores = self.basis.scores(structure.curves)
         process = self.processes["structure"]
         kt = thermal_energy_kj_mol(1.0) * states.temperature_k[:, None]
@@ -166,6 +168,8 @@ def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callabl
             name: {**state(process), "left_out_rms": float(np.sqrt(np.mean(left_out.errors**2)))}
             for name, (process, left_out) in found.items()
         },
+        "learning_curve": _learning_curve(found["structure"][0], scores, residuals, weights, groups, seed),
+        "splits": _compare_splits(found["structure"][0], basis, liquids, seed),
         "reliability": {
             "potential_kt": _reliability(_rms(potential.errors, weights), spread),
             **{
@@ -234,6 +238,51 @@ def _rdf_errors(
         change = from_reduced(R_NM, errors[row], rho)
         found.append(rdf_error(g + rdf_response(g, rho, change), g))
     return np.array(found), rows
+
+
+def _learning_curve(
+    process: Process, scores: NDArray, residuals: NDArray, weights: NDArray, groups: NDArray, seed: int
+) -> list[dict[str, float]]:
+    """Return the error of U/kT with its parent left out when only part of the parent potentials is there.
+
+    Parts are nested, drawn at random; length scale and noise are those of all.
+    """
+    parents = np.random.default_rng(seed).permutation(groups.max() + 1)
+    curve = []
+    for fraction in CURVE_FRACTIONS:
+        rows = np.flatnonzero(np.isin(groups, parents[: max(2, round(fraction * parents.size))]))
+        matrix = kernel((scores[rows], None), (scores[rows], None), process.length_scale)
+        errors = leave_groups_out(matrix + process.noise * np.eye(rows.size), residuals[rows], groups[rows])
+        found = _mean_weighted_rms(errors, weights[rows])
+        if not curve or rows.size > curve[-1]["liquids"]:
+            curve.append({"parents": int(np.unique(groups[rows]).size), "liquids": int(rows.size), "error_kt": found})
+    return curve
+
+
+def _compare_splits(process: Process, basis: Basis, liquids: Liquids, seed: int) -> dict[str, float]:
+    """Return the error of U/kT with each parent left out, and with each single row left out, as published splits do.
+
+    Rows that differ in mass only stand beside each other here: left out one by one, each leaves its copies behind.
+    """
+    rows = structure_rows(liquids)
+    parents = np.unique(rows.parent_potential_id)
+    drawn, kept = np.random.default_rng(seed).permutation(parents), np.zeros(len(rows), bool)
+    for parent in drawn:
+        more = kept | (rows.parent_potential_id == parent)
+        if more.sum() > SPLIT_ROWS and kept.any():
+            break
+        kept = more
+    rows = rows.take(kept)
+    structure = describe(rows)
+    scores, residuals = basis.scores(structure.curves), _residuals(rows, structure)
+    weights = _weights(structure, rows.number_density_nm3)
+    matrix = kernel((scores, None), (scores, None), process.length_scale) + process.noise * np.eye(len(rows))
+    by_parent = np.unique(rows.parent_potential_id, return_inverse=True)[1]
+    return {
+        "rows": len(rows),
+        "parents_left_out_kt": _mean_weighted_rms(leave_groups_out(matrix, residuals, by_parent), weights),
+        "rows_left_out_kt": _mean_weighted_rms(leave_groups_out(matrix, residuals, np.arange(len(rows))), weights),
+    }
 
 
 def _reliability(errors: NDArray, standard_errors: NDArray) -> dict[str, Any]:
