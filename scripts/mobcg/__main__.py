@@ -154,6 +154,15 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--scale", help="a file of config/scale (default: that of config/config.yaml)")
         command.set_defaults(run=run)
 
+    predicting = commands.add_parser(
+        "predict",
+        help="a potential for a liquid, from its g(r), D, mass and density",
+        add_help=False,
+        prefix_chars="\0",
+    )
+    predicting.add_argument("arguments", nargs=argparse.REMAINDER)
+    predicting.set_defaults(run=_module("mobcg.predictor.command"))
+
     release = commands.add_parser("release", help="validate, compare, describe or download a release").add_subparsers(
         required=True
     )

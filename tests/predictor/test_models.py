@@ -150,7 +150,7 @@ def test_training_is_repeatable_and_survives_the_disk(module, settings, liquids,
     assert alike(first, second)
     for number, model in enumerate((first, second)):
         save_model(tmp_path / str(number), name, model)
-    for file in ("model.json", "weights.npz"):
+    for file in ("model.json", "weights.safetensors"):
         assert (tmp_path / "0" / file).read_bytes() == (tmp_path / "1" / file).read_bytes()
     loaded = load_model(tmp_path / "0")
     assert alike(loaded, first)
@@ -163,7 +163,7 @@ def test_another_seed_is_another_network(liquids):
 
 def test_weights_hold_no_pickle_and_must_belong_to_the_model(liquids, tmp_path):
     save_model(tmp_path, "mobcg", mobcg.train(liquids, mobcg.DEFAULTS, 1, silent))
-    with (tmp_path / "weights.npz").open("r+b") as stream:
+    with (tmp_path / "weights.safetensors").open("r+b") as stream:
         stream.seek(2000)
         stream.write(b"\xff\xfe")
     with pytest.raises(InputError, match="SHA-256"):

@@ -13,7 +13,9 @@ RDF = np.exp(-POTENTIAL / thermal_energy_kj_mol(TEMPERATURE_K))
 def test_a_smooth_potential_stays_as_it_is():
     first = core_index(RDF)
     # The spline may round the wall; a tenth of kT at contact and a hundredth beyond it are not felt.
-    deviation = np.abs(smooth(POTENTIAL, RDF, first) - POTENTIAL)[first:] / thermal_energy_kj_mol(TEMPERATURE_K)
+    deviation = np.abs(smooth(POTENTIAL[None], RDF[None], [first])[0] - POTENTIAL)[first:] / thermal_energy_kj_mol(
+        TEMPERATURE_K
+    )
     assert deviation.max() < 0.1
     assert deviation[10:].max() < 0.01
 

@@ -25,7 +25,7 @@ def test_same_tables_and_seed_give_the_same_files(model, liquids, tmp_path):
     for out in ("first", "second"):
         assert main(arguments(tables, tmp_path / out, model)) == 0
     names = {path.name for path in (tmp_path / "first").iterdir()}
-    assert names == {"model.json", "weights.npz", "training.json", "README.md"}
+    assert names == {"model.json", "weights.safetensors", "training.json", "README.md"}
     for name in names:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes(), name
 
@@ -45,7 +45,7 @@ def test_the_held_out_rows_do_not_reach_the_model(liquids, tmp_path):
     poisoned.rdf[liquids.parent_molecule_id == "benzene"] *= 1.5
     for name, rows in (("clean", liquids), ("poisoned", poisoned)):
         main(arguments(write_tables(tmp_path / name, rows, "benzene"), tmp_path / name / "out"))
-    first, second = ((tmp_path / name / "out/weights.npz").read_bytes() for name in ("clean", "poisoned"))
+    first, second = ((tmp_path / name / "out/weights.safetensors").read_bytes() for name in ("clean", "poisoned"))
     assert first == second
 
 

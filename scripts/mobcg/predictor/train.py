@@ -1,7 +1,7 @@
 """Train one model for one fold: `python -m mobcg.predictor.train --tables DIR --model mobcg --fold MOLECULE --out DIR`.
 
 The fold names the molecule whose rows are held out, or `all`. Same tables, settings, seed and threads give the same
-bytes in model.json, weights.npz, training.json and README.md; how long it took is printed.
+bytes in model.json, weights.safetensors, training.json and README.md; how long it took is printed.
 """
 
 from __future__ import annotations
@@ -121,7 +121,7 @@ def model_card(record: dict[str, Any], description: str) -> str:
             "- Valid for one-component liquids of one-site beads like those it learned from; potentials end at 1.5 nm.",
             "- A pair potential has one g(r) and one D at a state: matching g(r) does not match the mobility.",
             f"- Seed {record['seed']}; SHA-256 of the training data {record['data_sha256']}.",
-            "- Files: model.json (settings), weights.npz (arrays, no pickle), training.json (errors, versions).",
+            "- Files: model.json (settings), weights.safetensors (arrays), training.json (errors, versions).",
             "",
         ]
     )

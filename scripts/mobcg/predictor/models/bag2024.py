@@ -93,7 +93,7 @@ class Model:
         inner += (outer.mean(axis=0)[:, :1] - mean_inner[:, -1:])[None]
         raw[:, :, INNER_BINS] = inner
         mean, spread = raw.mean(axis=0) * KJ_PER_KCAL, raw.std(axis=0) * KJ_PER_KCAL
-        return np.array([shape(u, rdf) for u, rdf in zip(mean, states.rdf, strict=True)]), spread
+        return shape(mean, states.rdf), spread
 
     def _ensemble(self, part: str, inputs: NDArray) -> NDArray[np.float64]:
         """Return the outputs (folds, n, bins) of all networks of one part."""
