@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 
-from mobcg.errors import InputError
 from mobcg.pair import core_index
 from mobcg.predictor.dataset import Liquids
 from mobcg.predictor.features import describe
@@ -159,21 +158,3 @@ def test_training_is_repeatable_and_survives_the_disk(module, settings, liquids,
 
 def test_another_seed_is_another_network(liquids):
     assert not alike(bag2024.train(liquids, SHORT, 5, silent), bag2024.train(liquids, SHORT, 6, silent))
-
-
-def test_weights_hold_no_pickle_and_must_belong_to_the_model(liquids, tmp_path):
-    save_model(tmp_path, "mobcg", mobcg.train(liquids, mobcg.DEFAULTS, 1, silent))
-    with (tmp_path / "weights.safetensors").open("r+b") as stream:
-        stream.seek(2000)
-        stream.write(b"\xff\xfe")
-    with pytest.raises(InputError, match="SHA-256"):
-        load_model(tmp_path)
-
-
-def test_a_weights_file_with_a_pickle_is_refused(tmp_path):
-    class Evil:
-        def __reduce__(self):
-            return print, ("executed",)
-
-    with pytest.raises(ValueError, match=r"allow_pickle"):
-        save_model(tmp_path, "mobcg", mobcg.Model({}, {"weights": np.array([Evil()], dtype=object)}))

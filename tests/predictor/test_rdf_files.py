@@ -4,21 +4,13 @@ import pytest
 from mobcg.errors import InputError
 from mobcg.pair import R_EDGES_NM, R_NM
 from mobcg.predictor.rdf_files import read_rdf, to_grid
-
-DENSITY = 6.5  # 1/nm³, near benzene
-
-
-def liquid(r_nm):
-    """A smooth g(r) of a liquid: core, first peak of 2.35 at 0.56 nm, damped waves."""
-    r = np.asarray(r_nm)
-    wave = 1 + 1.35 * np.exp(-(r - 0.56) / 0.32) * np.cos(2 * np.pi * (r - 0.56) / 0.5)
-    return np.where(r < 0.56, 2.35 * np.exp(-(((r - 0.56) / 0.045) ** 2)), wave)
+from tests.predictor.dense import DENSITY, dense_rdf
 
 
 def of_bins(edges_nm):
     """The same as a histogram has it: the mean of g over each bin, weighted by r²."""
     fine = np.linspace(edges_nm[:-1], edges_nm[1:], 41)
-    return np.trapezoid(liquid(fine) * fine**2, fine, axis=0) / np.trapezoid(fine**2, fine, axis=0)
+    return np.trapezoid(dense_rdf(fine) * fine**2, fine, axis=0) / np.trapezoid(fine**2, fine, axis=0)
 
 
 EXPECTED = of_bins(R_EDGES_NM)

@@ -4,11 +4,9 @@ import pytest
 from mobcg.pair import R_NM
 from mobcg.predictor.screening import screen
 from tests.predictor import strangers
+from tests.predictor.dense import DENSITY, dense_rdf
 
-# g(r) of a Lennard-Jones-like liquid near its triple point, as a sum that is easy to see: core, three shells.
-WAVE = 1 + 1.35 * np.exp(-(R_NM - 0.56) / 0.32) * np.cos(2 * np.pi * (R_NM - 0.56) / 0.5)
-LIQUID = np.where(R_NM < 0.56, 2.35 * np.exp(-(((R_NM - 0.56) / 0.045) ** 2)), WAVE)
-DENSITY = 6.5
+LIQUID = dense_rdf(R_NM)
 
 
 def test_a_liquid_is_inside():

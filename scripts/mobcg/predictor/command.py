@@ -30,14 +30,14 @@ from mobcg import __version__
 from mobcg.coarse.simulate import write_run
 from mobcg.database.potential_files import write_potential_files
 from mobcg.dataset import find_release
-from mobcg.errors import InputError
+from mobcg.errors import InputError, SimulationError
 from mobcg.pair import CUTOFF_NM, R_EDGES_NM, R_NM
 from mobcg.predictor.dataset import States
-from mobcg.predictor.predict import Proposal, propose
+from mobcg.predictor.predict import VERDICTS, Proposal, propose
 from mobcg.predictor.rdf_files import NORMALISATIONS, UNITS, Rdf, read_rdf
 from mobcg.predictor.screening import screen
 from mobcg.predictor.storage import HEADER, MAX_HEADER_BYTES, load_model, read_model_file, write_json
-from mobcg.units import number_density_nm3
+from mobcg.units import BAR_PER_ATM, number_density_nm3
 
 # The part of a model's name that says under which thermostat it is run.
 THERMOSTATS = {"_dpd": "dpd", "_langevin": "langevin"}
@@ -51,7 +51,6 @@ RANGES = {
     "temperature_k": (10.0, 3000.0),
 }
 AT_ONCE = 512
-VERDICTS = ("inside", "edge", "outside")
 # The run that is written beside the tables: enough for g(r) to 0.01 and D to a few percent in a minute.
 N_BEADS, EQUILIBRATION_PS_100, PRODUCTION_PS_100 = 1000, 20.0, 200.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
@@ -85,6 +84,15 @@ class Source:
     name: str
     thermostat: str
     record: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Ask:
+    """What is wanted of a model; see `mobcg.predictor.predict.propose`."""
+
+    pressure_bar: float | None = BAR_PER_ATM
+    knob: float = 1.0
+    anyway: bool = False
 
 
 @dataclass(frozen=True)
@@ -188,17 +196,17 @@ def find_model(name: str, release: str | None) -> Source:
     return Source(model, name, THERMOSTATS.get(suffix, "nose_hoover"), record)
 
 
-def predict_liquids(liquids: Sequence[Liquid], source: Source, anyway: bool) -> list[Result]:
+def predict_liquids(liquids: Sequence[Liquid], source: Source, ask: Ask) -> list[Result]:
     """Return a result for each liquid, in order; what is wrong with one does not stop the others.
 
-    With `anyway` a liquid outside of what the model knows is ok too, with the reason.
+    A liquid outside of what the model knows is refused, or with `ask.anyway` ok with the reason.
     """
     results: list[Result] = []
     for first in range(0, len(liquids), AT_ONCE):
         part = liquids[first : first + AT_ONCE]
         curves = [_read_or_reason(liquid) for liquid in part]
         readable = [i for i, curve in enumerate(curves) if isinstance(curve, Rdf)]
-        found = dict(zip(readable, _propose([(part[i], curves[i]) for i in readable], source, anyway), strict=True))
+        found = dict(zip(readable, _propose([(part[i], curves[i]) for i in readable], source, ask), strict=True))
         results += [found.get(i) or Result(liquid, "failed", str(curves[i]), {}) for i, liquid in enumerate(part)]
     return results
 
@@ -210,7 +218,7 @@ def _read_or_reason(liquid: Liquid) -> Rdf | str:
         return str(error)
 
 
-def _propose(pairs: Sequence[tuple[Liquid, Rdf]], source: Source, anyway: bool) -> list[Result]:
+def _propose(pairs: Sequence[tuple[Liquid, Rdf]], source: Source, ask: Ask) -> list[Result]:
     if not pairs:
         return []
     states = States(
@@ -222,26 +230,32 @@ def _propose(pairs: Sequence[tuple[Liquid, Rdf]], source: Source, anyway: bool) 
         },
     )
     try:
-        proposal = propose(source.model, states, source.thermostat)
-    except ValueError as problem:
+        proposal = propose(source.model, states, source.thermostat, pressure_bar=ask.pressure_bar, knob=ask.knob)
+    except SimulationError as problem:
         if len(pairs) == 1:
-            return [Result(pairs[0][0], "failed", f"{pairs[0][1].program} file {pairs[0][0].rdf}: {problem}", {})]
+            return [Result(pairs[0][0], "failed", f"{pairs[0][0].rdf}: {problem}", {})]
         # One of them has no potential: each on its own, to know which.
-        return [_propose([pair], source, anyway)[0] for pair in pairs]
+        return [_propose([pair], source, ask)[0] for pair in pairs]
+    if source.thermostat != "nose_hoover" and proposal.friction_1_ps is None:
+        raise InputError("--model", "", source.name, "a model that predicts a friction", "Name it without _dpd.")
     screening = screen(states.rdf, states.number_density_nm3)
     results = []
     for row, (liquid, curve) in enumerate(pairs):
         reasons = list(screening.reasons[row])
-        if proposal.verdict[row] != "inside":
-            reasons.append(f"distance to the training data {proposal.distance[row]:.3g}: {proposal.verdict[row]}")
+        distance = float(proposal.distance[row])
+        if np.isnan(distance):
+            reasons.append("this model cannot tell how far from its training data the liquid is")
+        elif proposal.verdict[row] != "inside":
+            reasons.append(f"{proposal.verdict[row]} of the training data, distance {distance:.3g}")
         verdict = max(proposal.verdict[row], screening.verdict[row], key=VERDICTS.index)
         numbers = {name: float(values[row]) for name, values in screening.numbers.items()}
         content = _content(liquid, curve, proposal, row, source) | {
             "verdict": str(verdict),
             "reasons": reasons,
+            "distance": None if np.isnan(distance) else distance,
             "structure": numbers,
         }
-        status = "refused" if verdict == "outside" and not anyway else "ok"
+        status = "refused" if verdict == "outside" and not ask.anyway else "ok"
         results.append(Result(liquid, status, "; ".join(reasons), content))
     return results
 
@@ -250,14 +264,9 @@ def _content(liquid: Liquid, curve: Rdf, proposal: Proposal, row: int, source: S
     """Return what prediction.json says of one liquid; what the model does not predict is left out."""
     asked = {key: getattr(liquid, key) for key in (*NUMBERS, "molecules")}
     curves = ("potential_kj_mol", "potential_kj_mol_se")
-    predicted = {
-        field.name: float(getattr(proposal, field.name)[row])
-        for field in fields(proposal)
-        if field.name not in (*curves, "verdict") and getattr(proposal, field.name) is not None
-    }
-    if "diffusion_nm2_ns" in predicted:
-        damped = predicted.get("friction_1_ps", 0.0) > 0
-        predicted["alpha"] = 1.0 if damped else predicted["diffusion_nm2_ns"] / liquid.diffusion_nm2_ns
+    numbers = [field.name for field in fields(proposal) if field.name not in (*curves, "verdict", "distance")]
+    predicted = {name: float(values[row]) for name in numbers if (values := getattr(proposal, name)) is not None}
+    predicted = {name: value for name, value in predicted.items() if np.isfinite(value)}
     return {
         "name": liquid.name,
         "mobcg": __version__,
@@ -311,7 +320,7 @@ def write_table(path: Path, results: Sequence[Result], source: Source) -> None:
             "status": result.status,
             "reason": result.reason,
             "verdict": result.content.get("verdict"),
-            **{key: getattr(result.liquid, key) for key in NUMBERS},
+            **{f"asked_{key}": getattr(result.liquid, key) for key in NUMBERS},
             **{key: result.content.get("predicted", {}).get(key) for key in predicted},
             **{key: result.content.get(key) for key in ("potential_kj_mol", "potential_kj_mol_se")},
         }
@@ -341,6 +350,12 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--name", help="of the liquid (default: that of the file)")
     found.add_argument("--model", default="mobcg", help="mobcg, mobcg_dpd, mobcg_langevin or bag2024 (default: mobcg)")
     found.add_argument("--release", help="release with the model: a directory or a version (default: the newest here)")
+    found.add_argument("--knob", type=float, default=1.0, help="mobcg: below 1 towards structure, above to mobility")
+    pressure = found.add_mutually_exclusive_group()
+    pressure.add_argument(
+        "--pressure-bar", type=float, default=BAR_PER_ATM, help="that the potential aims at (default: 1 atm)"
+    )
+    pressure.add_argument("--no-pressure", action="store_true", help="aim at no pressure: g(r) alone")
     found.add_argument("--out", type=Path, required=True, help="directory to write")
     found.add_argument("--tables", action="store_true", help="with --liquids: also a directory of tables for each")
     found.add_argument("--anyway", action="store_true", help="predict also for what is outside of what the model knows")
@@ -359,7 +374,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         given = {key: getattr(options, key) for key in ("rdf", *NUMBERS, *OPTIONAL)}
         liquids = [_liquid("mobcg predict", Path(), given)]
     source = find_model(options.model, options.release)
-    results = predict_liquids(liquids, source, options.anyway)
+    pressure_bar = None if options.no_pressure else options.pressure_bar
+    results = predict_liquids(liquids, source, Ask(pressure_bar, options.knob, options.anyway))
     return _finish_one(results[0], options.out) if options.rdf else _finish_many(results, source, options)
 
 
@@ -377,12 +393,18 @@ def _finish_one(result: Result, out: Path) -> int:
         print(f"mobcg: WARNING: {result.content['verdict']} of what is known: {result.reason}", file=sys.stderr)
     with _appearing(out) as directory:
         write_liquid(directory, result)
-    for name, value in result.content["predicted"].items():
-        print(f"{name}: {value:.4g}")
+    _print_expected(result.content["predicted"])
     print(
         f"{out}: prediction.json, tables for LAMMPS, VOTCA, OpenMM and GROMACS; a run: cd {out}/lammps; lmp -in run.in"
     )
     return 0
+
+
+def _print_expected(predicted: Mapping[str, float]) -> None:
+    for name, value in predicted.items():
+        if not name.endswith("_se"):
+            error = f" ± {predicted[f'{name}_se']:.2g}" if f"{name}_se" in predicted else ""
+            print(f"{name}: {value:.4g}{error}" + (" without friction" if name == "diffusion_nm2_ns" else ""))
 
 
 def _finish_many(results: Sequence[Result], source: Source, options: argparse.Namespace) -> int:

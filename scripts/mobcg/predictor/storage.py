@@ -51,7 +51,7 @@ def save_model(directory: Path, name: str, model: Any) -> None:
     model.json comes last and holds the SHA-256 of the weights, so that a directory that a killed run left behind is
     not taken for a model.
     """
-    content = save({key: np.ascontiguousarray(value) for key, value in model.arrays.items()})
+    content = save({key: np.asarray(value, order="C") for key, value in model.arrays.items()})
     with atomic_path(directory / WEIGHTS) as temporary:
         temporary.write_bytes(content)
     header = {"model": name, "settings": model.settings, "weights_sha256": hashlib.sha256(content).hexdigest()}
