@@ -120,18 +120,36 @@ def test_bag2024_has_the_published_layers(liquids):
     assert inner == [(499, 100), (453, 499), (411, 453), (373, 411), (338, 373), (20, 338)]
 
 
-def test_bag2024_predicts_as_its_torch_network_does(liquids):
+def test_bag2024_predicts_as_its_torch_network_does():
     generator = torch.Generator().manual_seed(3)
     network = bag2024._network(5, [7, 6], 4, 0.05, generator)
     dense = [module for module in network if isinstance(module, torch.nn.Linear)]
-    arrays = {f"outer.0.weight.{i}": module.weight.detach().numpy() for i, module in enumerate(dense)}
-    arrays |= {f"outer.0.bias.{i}": module.bias.detach().numpy() + i for i, module in enumerate(dense)}
+    arrays = {}
     for i, module in enumerate(dense):
+        whole, scale = bag2024.whole_numbers(module.weight.detach().numpy())
+        module.weight.data[:] = torch.tensor(whole * scale[:, None])
         module.bias.data += i
-    model = bag2024.Model({"folds": 1, "leak": 0.05, "outer": {"layers": [7, 6]}}, arrays)
+        values = whole, scale, module.bias.detach().numpy()
+        arrays |= {f"outer.0.{name}.{i}": value for name, value in zip(bag2024.PARTS, values, strict=True)}
+    model = bag2024.Model({"networks": 1, "leak": 0.05, "outer": {"layers": [7, 6]}}, arrays)
     inputs = np.random.default_rng(1).normal(size=(3, 5)).astype(np.float32)
     expected = network(torch.tensor(inputs)).detach().numpy()
     np.testing.assert_allclose(model._ensemble("outer", inputs)[0], expected, rtol=1e-4, atol=1e-5)
+
+
+def test_bag2024_keeps_its_weights_as_whole_numbers_within_half_a_step():
+    weight = np.random.default_rng(4).normal(size=(6, 50)) * np.array([1e-6, 1e-3, 1, 1, 10, 0])[:, None]
+    whole, scale = bag2024.whole_numbers(weight)
+    assert whole.dtype == np.int8
+    assert np.all(np.abs(whole * scale[:, None] - weight) <= 0.5001 * scale[:, None])
+    assert np.all(np.abs(whole[:5]).max(axis=1) == 127)
+
+
+def test_bag2024_of_a_release_has_the_first_of_its_networks(liquids):
+    whole, part = (bag2024.train(liquids, {**SHORT, "folds": 3, "networks": n}, 5, silent) for n in (10, 2))
+    assert (whole.settings["networks"], part.settings["networks"]) == (3, 2)
+    assert part.arrays.keys() < whole.arrays.keys()
+    assert all(np.array_equal(part.arrays[key], whole.arrays[key]) for key in part.arrays)
 
 
 def test_bag2024_of_one_parent_is_one_network_that_nothing_checks(liquids):

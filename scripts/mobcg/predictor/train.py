@@ -78,7 +78,8 @@ def train(
         f"{len(validation)} validation rows"
     )
     try:
-        model = module.train(learn, {**module.DEFAULTS, **overrides}, seed, report)
+        released = getattr(module, "RELEASED", {}) if fold == "all" else {}
+        model = module.train(learn, {**module.DEFAULTS, **released, **overrides}, seed, report)
     except ValueError as problem:
         raise InputError(directory, f"fold {fold}", f"{len(learn)} train rows", "enough rows", f"{problem}.") from None
     record = {
