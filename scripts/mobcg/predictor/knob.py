@@ -2,8 +2,8 @@ r"""The knob of a conservative model, from "structure" to "mobility": how far to
 
 A pair potential cannot keep g and D both. Multiplying U by s > 1 slows the liquid and sharpens its structure, and no
 better front than that of s is known. What s does is learned from rows whose potentials are multiples of each other:
-with τ = ln s, the changes per τ of ln D*, of g (as `rdf_error`) and of the virial part of the pressure, from the mobility,
-structure and energy of the liquid that one starts from. The default is the s with the smallest expected
+with τ = ln s, the changes per τ of ln D*, of g (as `rdf_error`) and of the virial part of the pressure, from the
+mobility, structure and energy of the liquid that one starts from. The default is the s with the smallest expected
 
     S(s) = sqrt((e(s)/0.1)² + (ln α(s)/ln 2)²),   e(s)² = e(1)² + (τ e')²,   ln α(s) = ln α(1) + τ (ln D*)'.
 """

@@ -1,10 +1,10 @@
 r"""How fast a coarse-grained liquid is: D of a potential from its structure, and the friction that slows it down.
 
 Without friction D* = D sqrt(m/kT) ρ^(1/3) is a function of the reduced structure, ln D* close to linear in the pair
-excess entropy (Rosenfeld, Phys. Rev. A 15, 2545 (1977); Dzugutov, Nature 381, 137 (1996)); a Gaussian process learns the
-rest. With friction D = (kT/m)/(ν₀ + cγ), as in `mobcg.predictor.friction`; c depends on the liquid and, weakly, on how
-much the friction is asked to do, ν/ν₀. ln c is learned, for each thermostat on its own, from runs with friction and their
-twins without.
+excess entropy (Rosenfeld, Phys. Rev. A 15, 2545 (1977); Dzugutov, Nature 381, 137 (1996)); a Gaussian process learns
+the rest. With friction D = (kT/m)/(ν₀ + cγ), as in `mobcg.predictor.friction`; c depends on the liquid and, weakly,
+on how much the friction is asked to do, ν/ν₀. ln c is learned, for each thermostat on its own, from runs with
+friction and their twins without.
 
 All D here are those of a box of `REFERENCE_BEADS`: a smaller box slows a liquid by a known factor. A Langevin friction
 screens the flow that the factor is made for, so under it D does not depend on the box.
@@ -163,9 +163,10 @@ def predict_friction(
     states: States,
     thermostat: str,
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return γ (1/ps), 0 where D is low enough without, the standard error of the ln D that results, and ln ν/ν₀.
+    """Return γ (1/ps), the standard error of the ln D that results, and ln ν/ν₀, (n,) each.
 
-    (n,) each.     γ = (ν − ν₀)/c, with ν of the wanted D; an error of ν₀ counts in the share ν₀/ν that the liquid has of the friction.
+    γ = (ν − ν₀)/c, with ν of the wanted D, and 0 where D is low enough without; an error of ν₀ counts in the share ν₀/ν
+    that the liquid has of the friction.
     """
     kt = thermal_energy_kj_mol(1.0) * states.temperature_k
     wanted = logarithm_of_mobility(states)

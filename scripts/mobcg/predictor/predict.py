@@ -1,4 +1,4 @@
-"""One shot: what a trained model proposes for liquids it may never have seen: potential, friction, mobility, pressure."""
+"""One shot: what a trained model proposes for liquids it never saw: potential, friction, mobility and pressure."""
 
 from __future__ import annotations
 

@@ -40,9 +40,9 @@ from mobcg.predictor.shaping import shape
 from mobcg.units import thermal_energy_kj_mol
 
 CARD = (
-    "Pair potential, mobility, friction and pressure of a one-bead liquid from g(r), number density, temperature, mass "
-    "and D: integral-equation closure plus Gaussian processes, in reduced quantities. The potential follows from structure "
-    "alone; D enters through the friction (mobcg_dpd, mobcg_langevin), or through the multiple of U (mobcg)."
+    "Pair potential, mobility, friction and pressure of a one-bead liquid from g(r), number density, temperature, "
+    "mass and D: integral-equation closure plus Gaussian processes, in reduced quantities. The potential follows from "
+    "structure alone; D enters through the friction (mobcg_dpd, mobcg_langevin), or the multiple of U (mobcg)."
 )
 # Chosen among these by leaving out parent potentials: length scale of the Matérn kernel, noise over signal variance.
 DEFAULTS: dict[str, Any] = {"length_scales": [0.6, 1.2, 2.4, 4.8, 9.6], "noises": [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0]}
