@@ -10,9 +10,10 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import xlogy
 
 from mobcg.coarse.simulate import DPD_CUTOFF_NM
-from mobcg.pair import BIN_WIDTH_NM, CORE_RDF, R_NM, core_index, pair_excess_entropy
+from mobcg.pair import BIN_WIDTH_NM, CORE_RDF, R_NM, core_index
 from mobcg.predictor.closure import closure, indirect_correlation, infinite_rdf
 from mobcg.predictor.dataset import States
 from mobcg.predictor.reduced import X_SPACING, X, to_reduced
@@ -62,23 +63,22 @@ def describe(states: States) -> Structure:
     ValueError
         A g(r) has no liquid in it.
     """
-    rows = [
-        _row(rdf, rho, n) for rdf, rho, n in zip(states.rdf, states.number_density_nm3, states.n_beads, strict=True)
-    ]
-    rdf, first, estimate, curves = (np.array(column) for column in zip(*rows, strict=True))
-    entropy = np.array([pair_excess_entropy(g, rho) for g, rho in zip(rdf, states.number_density_nm3, strict=True)])
+    density = states.number_density_nm3
+    infinite = infinite_rdf(states.rdf, states.n_beads)
+    gamma = indirect_correlation(infinite, density)
+    h = to_reduced(R_NM, infinite - 1, density, 0.0)
+    clipped = np.clip(to_reduced(R_NM, gamma, density, 0.0), *GAMMA_RANGE)
+    excess = xlogy(infinite, infinite) - infinite + 1
     within = (R_NM < DPD_CUTOFF_NM) * R_NM**2
-    neighbours = states.number_density_nm3 * 4 * np.pi * (rdf @ within) * BIN_WIDTH_NM
-    return Structure(rdf, first, estimate, curves, entropy, neighbours)
-
-
-def _row(rdf: NDArray, number_density_nm3: float, n_beads: float) -> tuple[NDArray, int, NDArray, NDArray]:
-    infinite = infinite_rdf(rdf, n_beads)
-    gamma = indirect_correlation(infinite, number_density_nm3)
-    estimate = closure(gamma) - np.log(np.maximum(infinite, FLOOR_RDF))
-    h = to_reduced(R_NM, infinite - 1, number_density_nm3, 0.0)
-    clipped = np.clip(to_reduced(R_NM, gamma, number_density_nm3, 0.0), *GAMMA_RANGE)
-    return infinite, core_index(rdf), estimate, np.concatenate([X * h, X * clipped]) * X_SPACING**0.5
+    return Structure(
+        rdf=infinite,
+        first=core_index(states.rdf),
+        estimate=closure(gamma) - np.log(np.maximum(infinite, FLOOR_RDF)),
+        curves=np.concatenate([X * h, X * clipped], axis=1) * X_SPACING**0.5,
+        # s₂/k = −2πρ ∫ (g ln g − g + 1) r² dr, as `mobcg.pair.pair_excess_entropy`.
+        entropy=-2 * np.pi * density * (excess @ R_NM**2) * BIN_WIDTH_NM,
+        neighbours=density * 4 * np.pi * (infinite @ within) * BIN_WIDTH_NM,
+    )
 
 
 def excess_energy(potential_kj_mol: ArrayLike, structure: Structure, states: States) -> NDArray[np.float64]:
@@ -101,7 +101,7 @@ class Basis:
         """Return the basis of some curves, (n, 320)."""
         centre = curves.mean(axis=0)
         _, _, axes = np.linalg.svd(curves - centre, full_matrices=False)
-        return cls(centre.astype(np.float32), axes[:COMPONENTS].T.astype(np.float32))
+        return cls(centre.astype(np.float32), np.ascontiguousarray(axes[:COMPONENTS].T, np.float32))
 
     def scores(self, curves: NDArray) -> NDArray[np.float64]:
         """Return the coordinates (n, c) of curves (n, 320); distances between rows are kept."""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.interpolate import CubicSpline
 
 from mobcg.observables import rdf_error
 from mobcg.predictor.dataset import Liquids, States
@@ -22,8 +23,10 @@ from mobcg.predictor.mobility import SETTINGS, logarithm_of_mobility
 from mobcg.predictor.process import LeftOut, Process, fit
 from mobcg.units import BAR_PER_KJ_MOL_NM3, thermal_energy_kj_mol
 
-# Multiples of U that are considered; what is learned spans ratios up to about three.
-FACTORS: NDArray[np.float64] = np.round(np.arange(0.7, 2.51, 0.05), 2)
+# Multiples of U that are considered, and those for which the response is worked out: it is smooth in between. What is
+# learned spans ratios up to about three.
+FACTORS: NDArray[np.float64] = np.round(np.arange(0.7, 2.51, 0.02), 2)
+COARSE_FACTORS: NDArray[np.float64] = np.geomspace(FACTORS[0], FACTORS[-1], 9)
 LEAST_LOG_FACTOR = 0.15
 # Two potentials are multiples of each other when this share of one is the other times a constant.
 SAME_SHAPE = 1e-6
@@ -158,9 +161,13 @@ def best_factor(
     own_error
         (n,) `rdf_error` of the unscaled potential.
     """
-    factors = np.broadcast_to(FACTORS, (len(wanted), FACTORS.size))
-    response = respond(process, *start, factors)
-    error = np.hypot(response.rdf_error, own_error[:, None]) / 0.1
-    score = np.hypot(error, (response.log_mobility - wanted[:, None]) / np.log(2))
-    slowest = np.minimum(np.log(LEAST_MOBILITY), response.log_mobility.max(axis=1))
-    return FACTORS[np.argmin(np.where(response.log_mobility >= slowest[:, None], score, np.inf), axis=1)]
+    coarse = respond(process, *start, np.broadcast_to(COARSE_FACTORS, (len(wanted), COARSE_FACTORS.size)))
+    # The change of g is e' |τ|: smooth as a signed quantity, with a kink at τ = 0.
+    signed = coarse.rdf_error * np.sign(np.log(COARSE_FACTORS))
+    log_mobility, moved = (
+        CubicSpline(np.log(COARSE_FACTORS), values, axis=1)(np.log(FACTORS)) for values in (coarse.log_mobility, signed)
+    )
+    error = np.hypot(moved, own_error[:, None]) / 0.1
+    score = np.hypot(error, (log_mobility - wanted[:, None]) / np.log(2))
+    slowest = np.minimum(np.log(LEAST_MOBILITY), log_mobility.max(axis=1))
+    return FACTORS[np.argmin(np.where(log_mobility >= slowest[:, None], score, np.inf), axis=1)]

@@ -33,6 +33,9 @@ LEAST_EXCESS = 0.05
 LARGEST_ERROR = 0.3
 # Errors of ln D and ln c from sampling are counted as no smaller than this.
 LEAST_NOISE = 0.01
+# Between a glass and a gas; ln c of any liquid, less that of neighbours at rest. Only strange input leaves them.
+LOG_MOBILITY = (-12.0, 3.0)
+LOG_CONSTANT = (-4.0, 4.0)
 LENGTH_SCALES = (0.5, 1.0, 2.0, 4.0, 8.0)
 NOISES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 SETTINGS: dict[str, Sequence[float]] = {"length_scales": LENGTH_SCALES, "noises": NOISES}
@@ -42,26 +45,30 @@ def box_factor(n_beads: ArrayLike) -> NDArray[np.float64]:
     """Return D(box of `REFERENCE_BEADS`) / D(box of N beads); 1 where N is not known (inf)."""
     beads = np.asarray(n_beads, np.float64)
     known = np.where(np.isfinite(beads), beads, REFERENCE_BEADS)
-    return np.array([finite_size_factor(n) for n in known.ravel()]).reshape(known.shape) / finite_size_factor(
-        REFERENCE_BEADS
-    )
+    return finite_size_factor(known) / finite_size_factor(REFERENCE_BEADS)
 
 
 def logarithm_of_mobility(states: States) -> NDArray[np.float64]:
     """Return ln D* in the reference box, (n,), of liquids under Nosé-Hoover dynamics whose D is known."""
-    d_star = [
-        reduced_diffusion(*values)
-        for values in zip(
-            states.diffusion_nm2_ns, states.mass_g_mol, states.temperature_k, states.number_density_nm3, strict=True
-        )
-    ]
-    return np.log(np.array(d_star) * box_factor(states.n_beads))
+    d_star = reduced_diffusion(
+        states.diffusion_nm2_ns, states.mass_g_mol, states.temperature_k, states.number_density_nm3
+    )
+    return np.log(d_star * box_factor(states.n_beads))
 
 
 def mobility_terms(structure: Structure) -> NDArray[np.float64]:
     """Return the terms that ln D* is nearly linear in: s₂ and its square, of order one, (n, 2)."""
     s = structure.entropy / 2 + 1
     return np.column_stack([s, s**2])
+
+
+def predict_mobility(
+    process: Process, scores: NDArray, structure: Structure
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return ln D* in the reference box and its standard error, (n,) each; ln D* stays in `LOG_MOBILITY`."""
+    terms = mobility_terms(structure)
+    mean, error = process.mean(scores, terms)[:, 0], process.standard_error(scores, terms)[:, 0]
+    return np.clip(mean, *LOG_MOBILITY), error
 
 
 def train_mobility(scores: NDArray, structure: Structure, liquids: Liquids, groups: NDArray) -> tuple[Process, LeftOut]:
@@ -177,7 +184,8 @@ def predict_friction(
     log_ratio = log_mobility - wanted
     asked = np.maximum(log_ratio, 0.0)
     inputs = friction_inputs(log_mobility, asked, structure, states, thermostat)
-    log_c = process.mean(inputs, inputs)[:, 0] + np.log(mean_field_constant(structure, thermostat))
+    log_c = np.clip(process.mean(inputs, inputs)[:, 0], *LOG_CONSTANT)
+    log_c += np.log(mean_field_constant(structure, thermostat))
     log_c_se = process.standard_error(inputs, inputs)[:, 0]
     gamma = np.maximum(np.exp(-wanted) - np.exp(-log_mobility), 0.0) * per_tau / np.exp(log_c)
     own_share = np.exp(-asked)

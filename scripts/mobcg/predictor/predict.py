@@ -19,8 +19,8 @@ from mobcg.predictor.mobility import (
     box_factor,
     largest_log_ratio,
     logarithm_of_mobility,
-    mobility_terms,
     predict_friction,
+    predict_mobility,
 )
 from mobcg.predictor.process import Process
 from mobcg.predictor.reduced import reduced_diffusion
@@ -132,13 +132,12 @@ def _propose(model: Any, states: States, thermostat: str, pressure_bar: float | 
         raise InputError("predict", "thermostat", thermostat, " | ".join((WITHOUT, *model.processes)), advice)
     structure = describe(states)
     raw, potential_se = model.raw_potential(structure, states)
-    potential = np.array([shape(u, rdf) for u, rdf in zip(raw, states.rdf, strict=True)])
-    scores, terms = model.basis.scores(structure.curves), mobility_terms(structure)
-    mobility = model.processes["mobility"].mean(scores, terms)[:, 0]
-    mobility_se = model.processes["mobility"].standard_error(scores, terms)[:, 0]
-    cavity = [cavity_logarithm(u, rdf, t) for u, rdf, t in zip(raw, states.rdf, states.temperature_k, strict=True)]
-    fluids = list(zip(potential, cavity, states.number_density_nm3, states.temperature_k, states.n_beads, strict=True))
-    pressure = np.array([virial_pressure_bar(*fluid) for fluid in fluids])
+    potential = shape(raw, states.rdf)
+    scores = model.basis.scores(structure.curves)
+    mobility, mobility_se = predict_mobility(model.processes["mobility"], scores, structure)
+    cavity = cavity_logarithm(raw, states.rdf, states.temperature_k)
+    fluid = potential, cavity, states.number_density_nm3, states.temperature_k
+    pressure = virial_pressure_bar(*fluid, states.n_beads)
     own_error, wanted = model.own_rdf_error(structure, states), logarithm_of_mobility(states)
     compromise = _Compromise(np.ones(len(states)), mobility, own_error, pressure)
     friction, alpha_se, log_ratio = None, mobility_se, np.zeros(len(states))
@@ -156,11 +155,8 @@ def _propose(model: Any, states: States, thermostat: str, pressure_bar: float | 
         compromise = _turn_knob(model.processes["knob"], start, states, wanted, own_error, knob)
     scaled, expected_bar = potential * compromise.factor[:, None], compromise.pressure_bar
     if pressure_bar is not None:
-        tails = [
-            pressure_correction_kj_mol(pressure_bar - before, *fluid[:4])
-            for before, fluid in zip(expected_bar, fluids, strict=True)
-        ]
-        scaled, expected_bar = scaled + np.array(tails), np.full(len(states), float(pressure_bar))
+        scaled = scaled + pressure_correction_kj_mol(pressure_bar - expected_bar, *fluid)
+        expected_bar = np.full(len(states), float(pressure_bar))
     log_alpha = compromise.log_mobility - wanted
     diffusion = _diffusion(compromise.log_mobility, states)
     distance = model.distance(structure)
@@ -211,11 +207,8 @@ def _turn_knob(
 
 def _diffusion(log_mobility: NDArray, states: States) -> NDArray[np.float64]:
     """Return D (nm²/ns) in the box of the states, from ln D* in the reference box."""
-    units = [
-        reduced_diffusion(1.0, *row)
-        for row in zip(states.mass_g_mol, states.temperature_k, states.number_density_nm3, strict=True)
-    ]
-    return np.exp(log_mobility) / np.array(units) / box_factor(states.n_beads)
+    unit = reduced_diffusion(1.0, states.mass_g_mol, states.temperature_k, states.number_density_nm3)
+    return np.exp(log_mobility) / unit / box_factor(states.n_beads)
 
 
 def _verdict(distance: NDArray, log_ratio: NDArray, friction: Process | None) -> NDArray[np.str_]:
@@ -262,12 +255,12 @@ def check_states(states: States) -> None:
             raise InputError("predict", name, float(values[wrong][0]), "a finite number above 0")
     if not np.all(states.n_beads >= 2):
         raise InputError("predict", "n_beads", float(states.n_beads.min()), "at least 2, or inf")
-    for rdf in states.rdf:
-        try:
-            core_index(rdf)
-        except ValueError as problem:
-            allowed = "the g(r) of a liquid, core and first shell included"
-            raise InputError("predict", "rdf", str(problem), allowed) from None
+    try:
+        core_index(states.rdf)
+    except ValueError as problem:
+        raise InputError(
+            "predict", "rdf", str(problem), "the g(r) of a liquid, core and first shell included"
+        ) from None
 
 
 def one_state(

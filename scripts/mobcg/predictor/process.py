@@ -171,7 +171,7 @@ def fit(
     process = Process(
         inputs=rows[0].astype(np.float32),
         terms=rows[1].astype(np.float32),
-        weights=cho_solve(cho_factor(best), targets).astype(np.float32),
+        weights=np.ascontiguousarray(cho_solve(cho_factor(best), targets), np.float32),
         error_scale=np.ones(targets.shape[1], np.float32),
         relative_noise=relative.astype(np.float32),
         length_scale=float(length_scale),

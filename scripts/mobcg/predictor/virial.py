@@ -13,57 +13,56 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import CubicSpline
 
-from mobcg.pair import CUTOFF_NM, R_NM, core_index, tabulate, taper
+from mobcg.pair import CUTOFF_NM, R_NM, core_index, taper
 from mobcg.units import BAR_PER_KJ_MOL_NM3, thermal_energy_kj_mol
 
 # Bins beyond the edge of the core whose ln(g exp(βU)) is continued into it.
 CAVITY_BINS = 6
+# Where the integral is summed: fine enough for the steepest wall.
+FINE_NM: NDArray[np.float64] = np.linspace(0.1, CUTOFF_NM, 701)
 # exp(−βU) is 0 long before this.
 LARGEST_EXPONENT = 500.0
 
 
-def cavity_logarithm(potential_kj_mol: ArrayLike, rdf: ArrayLike, temperature_k: float) -> NDArray[np.float64]:
-    """Return ln y = ln g + βU on the grid, (150,): smooth through contact, continued as a line into the core.
+def cavity_logarithm(potential_kj_mol: ArrayLike, rdf: ArrayLike, temperature_k: ArrayLike) -> NDArray[np.float64]:
+    """Return ln y = ln g + βU on the grid: smooth through contact, continued as a line into the core.
+
+    Shapes: (n, 150) twice and (n,).
 
     Raises
     ------
     ValueError
-        g(r) is zero everywhere.
+        A g(r) is zero everywhere.
     """
-    first = core_index(rdf)
+    first = core_index(rdf)[:, None]
     g = np.maximum(np.asarray(rdf, np.float64), 1e-12)
-    logarithm = np.log(g) + np.asarray(potential_kj_mol, np.float64) / thermal_energy_kj_mol(temperature_k)
-    seen = slice(first, first + CAVITY_BINS)
-    slope, intercept = np.polyfit(R_NM[seen], logarithm[seen], 1, w=np.sqrt(g[seen]))
-    logarithm[:first] = intercept + slope * R_NM[:first]
-    return logarithm
-
-
-def virial_integral_kj_mol_nm3(
-    strength: NDArray, potential_kj_mol: ArrayLike, cavity: ArrayLike, number_density_nm3: float, temperature_k: float
-) -> float:
-    """Return (2π/3) ρ² ∫ r³ F(r) g(r) dr with g = y exp(−βU), for a force F (`TABLE_POINTS` values of `tabulate`)."""
-    r, energy, _ = tabulate(potential_kj_mol)
-    exponent = CubicSpline(R_NM, cavity)(r) - energy / thermal_energy_kj_mol(temperature_k)
-    g = np.exp(np.clip(exponent, -LARGEST_EXPONENT, 5.0))
-    return float(2 * np.pi / 3 * number_density_nm3**2 * np.trapezoid(r**3 * strength * g, r))
+    logarithm = np.log(g) + np.asarray(potential_kj_mol, np.float64) / _kt(temperature_k)[:, None]
+    bins = np.minimum(first + np.arange(CAVITY_BINS), R_NM.size - 1)
+    r, values = R_NM[bins], np.take_along_axis(logarithm, bins, 1)
+    weights = np.take_along_axis(g, bins, 1)
+    weights /= weights.sum(axis=1, keepdims=True)
+    r_mean, mean = (np.sum(weights * x, axis=1, keepdims=True) for x in (r, values))
+    slope = np.sum(weights * (r - r_mean) * (values - mean), axis=1, keepdims=True)
+    slope /= np.sum(weights * (r - r_mean) ** 2, axis=1, keepdims=True)
+    return np.where(np.arange(R_NM.size) < first, mean + slope * (R_NM - r_mean), logarithm)
 
 
 def virial_pressure_bar(
     potential_kj_mol: ArrayLike,
     cavity: ArrayLike,
-    number_density_nm3: float,
-    temperature_k: float,
-    n_beads: float = np.inf,
-) -> float:
-    """Return the pressure (bar) of a liquid of pair potential U and cavity function ln y, as from `cavity_logarithm`.
+    number_density_nm3: ArrayLike,
+    temperature_k: ArrayLike,
+    n_beads: ArrayLike,
+) -> NDArray[np.float64]:
+    """Return the pressures (bar), (n,), of liquids of pair potentials U and cavity functions ln y, (n, 150) each.
 
-    A box of N beads whose g(r) is normalised by N − 1 has (N − 1)/N of the pairs that ρ² g counts.
+    ln y as from `cavity_logarithm`; the rest (n,). A box of N beads whose g(r) is normalised by N − 1 has (N − 1)/N of
+    the pairs that ρ² g counts; N may be inf.
     """
-    strength = tabulate(potential_kj_mol)[2]
-    pairs = virial_integral_kj_mol_nm3(strength, potential_kj_mol, cavity, number_density_nm3, temperature_k)
-    ideal = number_density_nm3 * thermal_energy_kj_mol(temperature_k)
-    return (ideal + pairs * (1 - 1 / n_beads)) * BAR_PER_KJ_MOL_NM3
+    density, n = np.asarray(number_density_nm3, np.float64), np.asarray(n_beads, np.float64)
+    strength = -_spline(potential_kj_mol)(FINE_NM, 1)
+    pairs = _virial(strength, fine_rdf(potential_kj_mol, cavity, temperature_k), density)
+    return (density * _kt(temperature_k) + pairs * (1 - 1 / n)) * BAR_PER_KJ_MOL_NM3
 
 
 def ramp() -> NDArray[np.float64]:
@@ -76,13 +75,38 @@ def ramp() -> NDArray[np.float64]:
 
 
 def pressure_correction_kj_mol(
-    change_bar: float,
+    change_bar: ArrayLike,
     potential_kj_mol: ArrayLike,
     cavity: ArrayLike,
-    number_density_nm3: float,
-    temperature_k: float,
+    number_density_nm3: ArrayLike,
+    temperature_k: ArrayLike,
 ) -> NDArray[np.float64]:
-    """Return ΔU (150,) in kJ/mol, a multiple of `ramp`, that changes the pressure by `change_bar` at the same g(r)."""
-    strength = tabulate(ramp())[2]
-    per_unit = virial_integral_kj_mol_nm3(strength, potential_kj_mol, cavity, number_density_nm3, temperature_k)
-    return change_bar / BAR_PER_KJ_MOL_NM3 / per_unit * ramp()
+    """Return ΔU (n, 150) in kJ/mol, multiples of `ramp` that change pressures by `change_bar` (n,) at the same g(r)."""
+    strength = -_spline(ramp())(FINE_NM, 1)
+    per_unit = _virial(strength, fine_rdf(potential_kj_mol, cavity, temperature_k), np.asarray(number_density_nm3))
+    return (np.asarray(change_bar) / BAR_PER_KJ_MOL_NM3 / per_unit)[:, None] * ramp()
+
+
+def fine_rdf(potential_kj_mol: ArrayLike, cavity: ArrayLike, temperature_k: ArrayLike) -> NDArray[np.float64]:
+    """Return g = y exp(−βU) at `FINE_NM`, (n, 701)."""
+    energy = _spline(potential_kj_mol)(FINE_NM) / _kt(temperature_k)[:, None]
+    exponent = CubicSpline(R_NM, cavity, axis=-1)(FINE_NM) - energy
+    return np.exp(np.clip(exponent, -LARGEST_EXPONENT, 5.0))
+
+
+def _virial(strength: NDArray, rdf: NDArray, density: NDArray) -> NDArray[np.float64]:
+    """Return (2π/3) ρ² ∫ r³ F g dr in kJ/mol/nm³, (n,)."""
+    return 2 * np.pi / 3 * density**2 * np.trapezoid(FINE_NM**3 * strength * rdf, FINE_NM, axis=-1)
+
+
+def _spline(potential_kj_mol: ArrayLike) -> CubicSpline:
+    """Return the cubic spline that a table is made from: through U, and to U = F = 0 at the cutoff."""
+    potential = np.asarray(potential_kj_mol, np.float64)
+    values = np.concatenate([potential, np.zeros((*potential.shape[:-1], 1))], axis=-1)
+    return CubicSpline(
+        np.append(R_NM, CUTOFF_NM), values, axis=-1, bc_type=("not-a-knot", (1, np.zeros(potential.shape[:-1])))
+    )
+
+
+def _kt(temperature_k: ArrayLike) -> NDArray[np.float64]:
+    return thermal_energy_kj_mol(1.0) * np.asarray(temperature_k, np.float64)

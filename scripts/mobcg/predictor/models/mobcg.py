@@ -91,7 +91,7 @@ class Model:
             A g(r) has no liquid in it.
         """
         raw, error = self.raw_potential(describe(states), states)
-        return np.array([shape(u, rdf) for u, rdf in zip(raw, states.rdf, strict=True)]), error
+        return shape(raw, states.rdf), error
 
     def raw_potential(self, structure: Structure, states: States) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return U as theory and process give it, unshaped, and its standard error, (n, 150) each, in kJ/mol."""
@@ -99,7 +99,7 @@ class Model:
         process = self.processes["structure"]
         kt = thermal_energy_kj_mol(1.0) * states.temperature_k[:, None]
         residual, spread = (
-            np.array([from_reduced(R_NM, row, rho) for row, rho in zip(rows, states.number_density_nm3, strict=True)])
+            from_reduced(R_NM, rows, states.number_density_nm3)
             for rows in (process.mean(scores), process.standard_error(scores))
         )
         return kt * (structure.estimate + residual), kt * spread
@@ -184,28 +184,20 @@ def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callabl
 
 def _residuals(liquids: Liquids, structure: Structure) -> NDArray[np.float64]:
     """Return what the closure leaves of βU, (n, 160), on the reduced grid."""
-    curves = []
-    for potential, temperature, estimate, first, rho in zip(
-        liquids.potential_kj_mol,
-        liquids.temperature_k,
-        structure.estimate,
-        structure.first,
-        liquids.number_density_nm3,
-        strict=True,
-    ):
-        residual = potential / thermal_energy_kj_mol(temperature) - estimate
-        # No pair was ever in the core: the residual there is that of the first bin seen.
-        residual[:first] = residual[first]
-        curves.append(to_reduced(R_NM, residual, rho, 0.0))
-    return np.array(curves)
+    kt = thermal_energy_kj_mol(1.0) * liquids.temperature_k[:, None]
+    residual = liquids.potential_kj_mol / kt - structure.estimate
+    # No pair was ever in the core: the residual there is that of the first bin seen.
+    first = structure.first[:, None]
+    at_contact = np.take_along_axis(residual, first, axis=1)
+    residual = np.where(np.arange(R_NM.size) < first, at_contact, residual)
+    return to_reduced(R_NM, residual, liquids.number_density_nm3, 0.0)
 
 
 def _weights(structure: Structure, number_density_nm3: NDArray) -> NDArray[np.float64]:
     """Return x² g where g was seen and U is not tapered, (n, 160): how much an error of U matters."""
     seen = (np.arange(R_NM.size) >= structure.first[:, None]) & (R_NM < CUTOFF_NM - TAPER_WIDTH_NM)
     curves = np.where(seen, structure.rdf, 0.0)
-    reduced = [to_reduced(R_NM, curve, rho, 0.0) for curve, rho in zip(curves, number_density_nm3, strict=True)]
-    return np.maximum(reduced, 0.0) * X**2
+    return np.maximum(to_reduced(R_NM, curves, number_density_nm3, 0.0), 0.0) * X**2
 
 
 def _rms(errors: NDArray, weights: NDArray) -> NDArray[np.float64]:
