@@ -45,6 +45,7 @@ test: setup lint
 # Speed and memory against references measured in the same run.
 bench: setup
 	@python -m mobcg.database.bench
+	@python -m mobcg.predictor.bench
 
 lint: setup
 	@ruff check

@@ -16,6 +16,7 @@ import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from pathlib import Path
@@ -25,6 +26,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
+from joblib import cpu_count
+from threadpoolctl import threadpool_limits
 
 from mobcg import __version__
 from mobcg.coarse.simulate import write_run
@@ -50,7 +53,8 @@ RANGES = {
     "density_kg_m3": (10.0, 2e4),
     "temperature_k": (10.0, 3000.0),
 }
-AT_ONCE = 512
+# Liquids whose arrays are in memory together, for each core.
+AT_ONCE = 128
 # The run that is written beside the tables: enough for g(r) to 0.01 and D to a few percent in a minute.
 N_BEADS, EQUILIBRATION_PS_100, PRODUCTION_PS_100 = 1000, 20.0, 200.0
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
@@ -201,14 +205,17 @@ def predict_liquids(liquids: Sequence[Liquid], source: Source, ask: Ask) -> list
 
     A liquid outside of what the model knows is refused, or with `ask.anyway` ok with the reason.
     """
-    results: list[Result] = []
-    for first in range(0, len(liquids), AT_ONCE):
-        part = liquids[first : first + AT_ONCE]
-        curves = [_read_or_reason(liquid) for liquid in part]
-        readable = [i for i, curve in enumerate(curves) if isinstance(curve, Rdf)]
-        found = dict(zip(readable, _propose([(part[i], curves[i]) for i in readable], source, ask), strict=True))
-        results += [found.get(i) or Result(liquid, "failed", str(curves[i]), {}) for i, liquid in enumerate(part)]
-    return results
+    parts = [liquids[first : first + AT_ONCE] for first in range(0, len(liquids), AT_ONCE)]
+    # NumPy works outside of Python's lock: a thread for each core, and one core for each thread.
+    with ThreadPoolExecutor(min(cpu_count(), len(parts))) as pool, threadpool_limits(1):
+        return [result for part in pool.map(lambda part: _predict_part(part, source, ask), parts) for result in part]
+
+
+def _predict_part(part: Sequence[Liquid], source: Source, ask: Ask) -> list[Result]:
+    curves = [_read_or_reason(liquid) for liquid in part]
+    readable = [i for i, curve in enumerate(curves) if isinstance(curve, Rdf)]
+    found = dict(zip(readable, _propose([(part[i], curves[i]) for i in readable], source, ask), strict=True))
+    return [found.get(i) or Result(liquid, "failed", str(curves[i]), {}) for i, liquid in enumerate(part)]
 
 
 def _read_or_reason(liquid: Liquid) -> Rdf | str:
