@@ -35,7 +35,7 @@ def test_learning_curve_says_how_fast_the_error_falls_and_what_random_rows_hide(
         exhibit = learning(RECORDS)
     assert "0.008 kT with 1000 parent potentials" in exhibit.seen
     assert "n^-0.50" in exhibit.seen
-    assert "mobcg: 0.05 kT with parents left out, 0.01 by rows." in exhibit.seen
+    assert "mobcg: 0.05 kT with parents left out, 0.01 by rows;" in exhibit.seen
     assert "0.2 kcal/mol with parents left out, 0.05 by rows." in exhibit.seen
     bars = [patch.get_height() for patch in exhibit.figure.axes[1].patches]
     assert bars == pytest.approx([1, 1, 0.2, 0.25])

@@ -92,7 +92,8 @@ def reliability(records: Mapping[str, Mapping[str, Any]]) -> Exhibit:
 
 def _diagonal(area: Axes, predicted: np.ndarray, found: np.ndarray) -> None:
     positive = (predicted > 0) & (found > 0)
-    low, high = 0.7 * min(*predicted, *found[found > 0]), 1.4 * max(*predicted, *found)
+    shown = np.concatenate([predicted, found[found > 0]])
+    low, high = 0.7 * shown.min(), 1.4 * shown.max()
     area.plot([low, high], [low, high], color="black", linewidth=0.8)
     area.plot(
         predicted[positive], found[positive], color=LOOKS["mobcg"].colour, marker="o", markersize=4, linestyle="none"
