@@ -154,14 +154,13 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("--scale", help="a file of config/scale (default: that of config/config.yaml)")
         command.set_defaults(run=run)
 
-    predicting = commands.add_parser(
-        "predict",
-        help="a potential for a liquid, from its g(r), D, mass and density",
-        add_help=False,
-        prefix_chars="\0",
-    )
-    predicting.add_argument("arguments", nargs=argparse.REMAINDER)
-    predicting.set_defaults(run=_module("mobcg.predictor.command"))
+    for name, module, text in (
+        ("predict", "mobcg.predictor.command", "a potential for a liquid, from its g(r), D, mass and density"),
+        ("compare", "mobcg.predictor.compare", "what a prediction promised beside what its run gave"),
+    ):
+        command = commands.add_parser(name, help=text, add_help=False, prefix_chars="\0")
+        command.add_argument("arguments", nargs=argparse.REMAINDER)
+        command.set_defaults(run=_module(module))
 
     release = commands.add_parser("release", help="validate, compare, describe or download a release").add_subparsers(
         required=True

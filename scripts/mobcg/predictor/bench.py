@@ -81,11 +81,16 @@ def many_liquids(release: Path, liquids: Path, model: str) -> dict[str, float]:
     source = find_model(model, str(release))
     asked = read_liquids(liquids)
     predict_liquids(asked[:8], source, Ask(anyway=True))
-    start = time.perf_counter()
+    start, start_cpu = time.perf_counter(), time.process_time()
     results = predict_liquids(asked, source, Ask(anyway=True))
-    seconds = time.perf_counter() - start
+    seconds, cpu_seconds = time.perf_counter() - start, time.process_time() - start_cpu
     done = sum(result.status == "ok" for result in results)
-    return {"liquids": len(results), "predicted": done, "seconds": seconds, "liquids_per_s": len(results) / seconds}
+    return {
+        "liquids": len(results),
+        "predicted": done,
+        "liquids_per_s": len(results) / seconds,
+        "cpu_ms_each": 1000 * cpu_seconds / len(results),
+    }
 
 
 def inversion(release: Path, directory: Path) -> dict[str, Any]:
@@ -130,7 +135,8 @@ def report(found: dict[str, Any]) -> str:
             one, many = result["one"], result["many"]
             lines.append(
                 f"{model}: one liquid {one['command_s']:.2f} s after {one['start_up_s']:.1f} s of start-up; "
-                f"{many['liquids_per_s']:.0f} liquids/s, {many['liquids']} of them from their files"
+                f"{many['liquids_per_s']:.0f} liquids/s, {many['liquids']} of them from their files, "
+                f"{many['cpu_ms_each']:.2f} ms of a core each"
             )
     lines.append(
         f"IBI by VOTCA of {ibi['molecule']}: {ibi['seconds']:.0f} s for {ibi['iterations']} iterations, "

@@ -401,9 +401,8 @@ def _finish_one(result: Result, out: Path) -> int:
     with _appearing(out) as directory:
         write_liquid(directory, result)
     _print_expected(result.content["predicted"])
-    print(
-        f"{out}: prediction.json, tables for LAMMPS, VOTCA, OpenMM and GROMACS; a run: cd {out}/lammps; lmp -in run.in"
-    )
+    print(f"{out}: prediction.json and tables for LAMMPS, VOTCA, OpenMM and GROMACS")
+    print(f"Try it: (cd {out}/lammps && lmp -in run.in) && mobcg compare {out}")
     return 0
 
 
