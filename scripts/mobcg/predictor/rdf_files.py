@@ -42,7 +42,7 @@ G_NAMES = ("g", "g_r", "gr", "g(r)", "rdf", "gofr", "g_of_r", "y")
 _UNIT_NAMES = {"nm": "nm", "a": "angstrom", "å": "angstrom", "ang": "angstrom", "angstrom": "angstrom"}
 _NAME_WITH_UNIT = re.compile(r"(?P<name>.+?)\s*(?:[\[(/]\s*|_)(?P<unit>nm|å|a|ang|angstroms?)\s*[\])]?")
 # How programs normalise the curve of N molecules among themselves (each measured).
-PROGRAM_NORMALISATION = {"gmx": "N", "VOTCA": "N", "MDAnalysis": "N", "LAMMPS": "N-1"}
+PROGRAM_NORMALISATION = {"gmx": "N", "VOTCA": "N", "MDAnalysis": "N-1", "LAMMPS": "N-1"}
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,7 @@ class _Curve:
     unit: str | None = None
     coordination: NDArray[np.float64] | None = None
     notes: tuple[str, ...] = ()
+    normalisation: str | None = None
 
 
 def read_rdf(
@@ -117,7 +118,7 @@ def read_rdf(
     _check_coordination(path, curve, number_density_nm3, factor)
     rdf, said = to_grid(path, curve.r * factor, np.maximum(curve.g, 0.0))
     notes += said
-    rdf, said = _normalised(path, rdf, curve.program, normalisation, n_molecules)
+    rdf, said = _normalised(rdf, curve, normalisation, n_molecules)
     notes += said
     _check_tail(path, rdf, number_density_nm3)
     return Rdf(rdf, float(n_molecules) if n_molecules else np.inf, unit, curve.program, tuple(notes))
@@ -283,9 +284,13 @@ def _named(path: Path, columns: dict[str, NDArray]) -> _Curve:
         raise InputError(path, "columns", ", ".join(columns), "r (r_nm, r_angstrom, bins) and g (rdf)", "Name them so.")
     (r_column, unit), (g_column, _) = plain[r_name], plain[g_name]
     r, g = _floats(path, [columns[r_column], columns[g_column]])
-    # MDAnalysis' InterRDF gives `bins` and `rdf`, in Å.
-    program = "MDAnalysis" if (r_name, g_name) == ("bins", "rdf") else "table"
-    return _Curve(r, g, program, unit)
+    if (r_name, g_name) != ("bins", "rdf"):
+        return _Curve(r, g, "table", unit)
+    # MDAnalysis' InterRDF gives these names, in Å; without its exclusion_block a bead is its own neighbour at r = 0.
+    if g.size > 1 and g[0] > 2 * g[1:].max():
+        note = "each molecule was counted as its own neighbour: the first bin is left out"
+        return _Curve(r, np.concatenate([[0.0], g[1:]]), "MDAnalysis", unit or "angstrom", None, (note,), "N")
+    return _Curve(r, g, "MDAnalysis", unit or "angstrom")
 
 
 def _floats(path: Path, arrays: Sequence[NDArray]) -> list[NDArray[np.float64]]:
@@ -377,19 +382,19 @@ def _check_coordination(path: Path, curve: _Curve, number_density_nm3: float, fa
 
 
 def _normalised(
-    path: Path, rdf: NDArray, program: str, stated: str | None, n_molecules: float | None
+    rdf: NDArray, curve: _Curve, stated: str | None, n_molecules: float | None
 ) -> tuple[NDArray[np.float64], list[str]]:
     if stated is not None and stated not in NORMALISATIONS:
         raise InputError("--normalisation", "", stated, " | ".join(NORMALISATIONS))
     if n_molecules is not None and not n_molecules >= 2:
         raise InputError("--molecules", "", n_molecules, "at least 2")
-    used = stated or PROGRAM_NORMALISATION.get(program)
+    used = stated or curve.normalisation or PROGRAM_NORMALISATION.get(curve.program)
     notes = []
     if used is None:
         used = "N-1" if n_molecules else "N"
         notes.append(f"taken to be normalised by {used}")
     elif stated is None:
-        notes.append(f"taken to be normalised by {used}, as {program} does")
+        notes.append(f"taken to be normalised by {used}, as {curve.program} does")
     if n_molecules is None:
         if used == "N-1":
             notes.append("the number of molecules is not given: g(r) may be too high by 1/N")
