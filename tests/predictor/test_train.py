@@ -37,6 +37,7 @@ def test_training_record_knows_what_was_held_out(liquids, tmp_path):
     assert record["rows"] == {"train": 9, "validation": 3, "test": 6}
     assert record["parent_potentials"] == {"train": 3, "validation": 1, "test": 2}
     assert 0 < record["train_error_kt"] < record["validation_error_kt"] < 1
+    assert 0.2 < record["validation_error_bar_ratio"] < 5
     assert "every row that descends from benzene" in (tmp_path / "out/README.md").read_text()
 
 

@@ -36,7 +36,7 @@ LEAST_NOISE = 0.01
 # Between a glass and a gas; ln c of any liquid, less that of neighbours at rest. Only strange input leaves them.
 LOG_MOBILITY = (-12.0, 3.0)
 LOG_CONSTANT = (-4.0, 4.0)
-LENGTH_SCALES = (0.5, 1.0, 2.0, 4.0, 8.0)
+LENGTH_SCALES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 NOISES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 SETTINGS: dict[str, Sequence[float]] = {"length_scales": LENGTH_SCALES, "noises": NOISES}
 

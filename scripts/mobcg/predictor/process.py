@@ -11,7 +11,7 @@ never saw (Rasmussen and Williams, Gaussian Processes for Machine Learning, chap
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -86,6 +86,10 @@ class Process:
         explained = np.einsum("mi,mi->m", to_near, np.linalg.solve(between, to_near[:, :, None])[:, :, 0])
         return np.maximum(2.0 + TREND_VARIANCE * np.sum(t**2, axis=1) - explained, 1e-9)
 
+    def with_errors_times(self, factor: ArrayLike) -> Process:
+        """Return the process with its standard errors multiplied by a factor, one number or (k,)."""
+        return replace(self, error_scale=(self.error_scale * factor).astype(np.float32))
+
     def arrays(self, name: str) -> dict[str, NDArray]:
         """Return what is to be kept on disk, under names that begin with `name`."""
         numbers = np.array([self.length_scale, self.noise])
@@ -141,8 +145,8 @@ def fit(
 ) -> tuple[Process, LeftOut]:
     """Return the process with the best length scale and noise, and its errors with each group left out.
 
-    Among equals the largest noise wins, so that a single group, which can be left out of nothing, teaches little. Of many
-    rows the first groups, `SEARCH_ROWS` in all, make the choice.
+    Among equals the largest noise wins, so that a single group, which can be left out of nothing, teaches little. Of
+    many rows the first groups, `SEARCH_ROWS` in all, make the choice.
 
     Parameters
     ----------
@@ -187,8 +191,9 @@ def fit(
     errors = leave_groups_out(best, targets, groups)
     variance = process.variance(*rows, exclude=groups[:, None] == groups[None, :])[:, None]
     scale = np.sqrt(np.mean(errors**2 / variance, axis=0))
-    calibrated = Process(**{**vars(process), "error_scale": scale.astype(np.float32)})
-    return calibrated, LeftOut(weighted_rms(errors, importance), errors, np.sqrt(variance) * scale)
+    return process.with_errors_times(scale), LeftOut(
+        weighted_rms(errors, importance), errors, np.sqrt(variance) * scale
+    )
 
 
 def _first_groups(groups: NDArray) -> NDArray[np.intp]:

@@ -43,6 +43,19 @@ def potential_error_kt(model: Any, liquids: Liquids) -> float:
     return float(np.mean(errors))
 
 
+def error_bar_ratio(model: Any, liquids: Liquids) -> float | None:
+    """Return the error of the predicted U over the standard error that the model gave it, over all liquids.
+
+    Both root mean square, weighted as in `potential_error_kt`: 1 for error bars that hold, None where there are none.
+    """
+    predicted, error_bar = model.predict(liquids)
+    seen = (np.arange(R_NM.size) >= core_index(liquids.rdf)[:, None]) & (R_NM < CUTOFF_NM - TAPER_WIDTH_NM)
+    weights = R_NM**2 * liquids.rdf * seen
+    weights = weights / (weights.sum(axis=1) * liquids.temperature_k**2)[:, None]
+    found, told = (np.sum(weights * values**2) for values in (predicted - liquids.potential_kj_mol, error_bar))
+    return float(np.sqrt(found / told)) if told > 0 else None
+
+
 def train(
     directory: Path, name: str, fold: str, seed: int, overrides: dict[str, Any], report: Callable[[str], None]
 ) -> tuple[Any, dict[str, Any]]:
@@ -95,6 +108,7 @@ def train(
         },
         "train_error_kt": potential_error_kt(model, structure_rows(learn)),
         "validation_error_kt": potential_error_kt(model, validation) if len(validation) else None,
+        "validation_error_bar_ratio": error_bar_ratio(model, validation) if len(validation) else None,
         "history": model.history,
         "data_sha256": data_hash(liquids, split),
         "versions": {**versions("mobcg"), "numpy": np.__version__, "torch": torch.__version__},

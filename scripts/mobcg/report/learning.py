@@ -9,7 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from mobcg.report.style import FAINT, LOOKS, MUTED, Exhibit, blank
+from mobcg.report.curves import plain_log
+from mobcg.report.style import FAINT, LOOKS, MIN_WIDTH, MUTED, Exhibit, blank, legend_above
+
+TICKS = (1.0, 3.0)
 
 RELIABILITY_LABELS = {
     "potential_kt": "U / kT",
@@ -34,12 +37,11 @@ def learning(records: Mapping[str, Mapping[str, Any]]) -> Exhibit:
     parents, errors = ([point[key] for point in curve] for key in ("parents", "error_kt"))
     left.plot(parents, errors, color=LOOKS["mobcg"].colour, marker="o", markersize=4, label="mobcg")
     left.axhline(history["closure_error_kt"], color=MUTED, linestyle="--", label="closure alone, nothing learned")
-    left.set_xscale("log")
-    left.set_yscale("log")
+    plain_log(left, "x", TICKS)
+    plain_log(left, "y", TICKS)
     left.set_xlabel("parent potentials learned from")
     left.set_ylabel("error of U / kT, parent left out")
     left.grid(color=FAINT, linewidth=0.5)
-    left.legend()
     bars = _split_bars(records)
     names = [name for name, *_ in bars]
     for offset, label, index in ((-0.2, "whole parents left out", 1), (0.2, "random rows left out", 2)):
@@ -47,7 +49,7 @@ def learning(records: Mapping[str, Mapping[str, Any]]) -> Exhibit:
         right.bar(np.arange(len(bars)) + offset, heights, 0.38, label=label, color=("#444444", "#BBBBBB")[index - 1])
     right.set_xticks(range(len(bars)), names)
     right.set_ylabel("error relative to the honest one")
-    right.legend()
+    legend_above(figure, [*left.get_lines(), *right.containers])
     told = [f"{name}: {honest:.3g} {unit} with parents left out, {lax:.3g} by rows" for name, honest, lax, unit in bars]
     slope = np.polyfit(np.log(parents), np.log(errors), 1)[0] if len(set(parents)) > 1 else np.nan
     seen = f"{errors[-1]:.3g} kT with {parents[-1]} parent potentials; the error falls as n^{slope:.2f}. " + "; ".join(
@@ -76,7 +78,7 @@ def reliability(records: Mapping[str, Mapping[str, Any]]) -> Exhibit:
     if not parts:
         return blank("reliability", title, "the release has no trained mobcg with held-out errors")
     shown = [(name, label) for name, label in RELIABILITY_LABELS.items() if name in parts]
-    figure = Figure(figsize=(2.7 * len(shown) + 0.4, 3.0))
+    figure = Figure(figsize=(max(2.7 * len(shown) + 0.4, MIN_WIDTH), 3.0))
     told = []
     for area, (name, label) in zip(np.atleast_1d(figure.subplots(1, len(shown))), shown, strict=True):
         predicted, found = np.array(parts[name]["predicted"]), np.array(parts[name]["found"])
@@ -98,8 +100,8 @@ def _diagonal(area: Axes, predicted: np.ndarray, found: np.ndarray) -> None:
     area.plot(
         predicted[positive], found[positive], color=LOOKS["mobcg"].colour, marker="o", markersize=4, linestyle="none"
     )
-    area.set_xscale("log")
-    area.set_yscale("log")
+    plain_log(area, "x", TICKS)
+    plain_log(area, "y", TICKS)
     area.set_xlim(low, high)
     area.set_ylim(low, high)
     area.grid(color=FAINT, linewidth=0.5)

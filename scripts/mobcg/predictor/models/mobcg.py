@@ -148,7 +148,12 @@ def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callabl
     )
     for name, (process, left_out) in found.items():
         report(f"{name}: {state(process)}, error with its parent left out {left_out.score:.4f}")
-    spread = np.sqrt(np.sum(weights * potential.standard_errors**2, axis=1) / weights.sum(axis=1))
+    # Each x has a scale of its own; this one makes the error bar of the whole curve, weighted as errors are, right too.
+    whole = np.sqrt(
+        np.sum(_rms(potential.errors, weights) ** 2) / np.sum(_rms(potential.standard_errors, weights) ** 2)
+    )
+    found["structure"] = found["structure"][0].with_errors_times(whole), potential
+    spread = whole * _rms(potential.standard_errors, weights)
     rdf_errors, rows = _rdf_errors(merged, structure, potential.errors, seed)
     arrays = {
         "basis.centre": basis.centre,
