@@ -33,11 +33,9 @@ LEAST_EXCESS = 0.05
 LARGEST_ERROR = 0.3
 # Errors of ln D and ln c from sampling are counted as no smaller than this.
 LEAST_NOISE = 0.01
-# Between a glass and a gas; ln c of any liquid, less what is expected. Only strange input leaves them.
+# Between a glass and a gas; ln c of any liquid, less what is usual. Only strange input leaves them.
 LOG_MOBILITY = (-12.0, 3.0)
 LOG_CONSTANT = (-2.0, 2.0)
-# ln D* of the liquids that `usual_constant` was fitted to.
-USUAL = (-4.0, 0.5)
 LENGTH_SCALES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 NOISES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
 SETTINGS: dict[str, Sequence[float]] = {"length_scales": LENGTH_SCALES, "noises": NOISES}
@@ -101,15 +99,6 @@ def largest_log_ratio(process: Process) -> float:
     return float(2 * process.inputs[:, 1].max() + 1)
 
 
-def expected_constant(log_mobility: NDArray, structure: Structure, thermostat: str) -> NDArray[np.float64]:
-    """Return c as far as it is known without learning, (n,): `usual_constant`, for DPD times what neighbours do.
-
-    Each neighbour within the cutoff damps one direction of three.
-    """
-    usual = usual_constant(np.clip(log_mobility, *USUAL))
-    return usual * structure.neighbours / 3 if thermostat == "dpd" else usual
-
-
 def train_friction(
     liquids: Liquids, merged: Liquids, structure: Structure, groups: NDArray, thermostat: str
 ) -> tuple[Process, LeftOut] | None:
@@ -135,7 +124,7 @@ def train_friction(
     near = _take(structure, index)
     states = merged.take(index)
     inputs = friction_inputs(logarithm_of_mobility(states), log_ratio, near, states, thermostat)
-    expected = expected_constant(logarithm_of_mobility(states), near, thermostat)
+    expected = usual_constant(logarithm_of_mobility(states), near.neighbours, thermostat)
     targets = (log_c - np.log(expected))[:, None]
     relative = np.maximum(error, LEAST_NOISE) ** 2
     return fit(inputs, targets, groups[index], SETTINGS, terms=inputs, relative_noise=relative / np.median(relative))
@@ -189,7 +178,7 @@ def predict_friction(
     asked = np.maximum(log_ratio, 0.0)
     inputs = friction_inputs(log_mobility, asked, structure, states, thermostat)
     log_c = np.clip(process.mean(inputs, inputs)[:, 0], *LOG_CONSTANT)
-    log_c += np.log(expected_constant(log_mobility, structure, thermostat))
+    log_c += np.log(usual_constant(log_mobility, structure.neighbours, thermostat))
     log_c_se = process.standard_error(inputs, inputs)[:, 0]
     gamma = np.maximum(np.exp(-wanted) - np.exp(-log_mobility), 0.0) * per_tau / np.exp(log_c)
     own_share = np.exp(-asked)
