@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -43,9 +45,11 @@ def test_variance_is_the_exact_one_while_all_rows_are_neighbours():
     fitted, _ = fit(inputs, targets, np.arange(NEIGHBOURS), GRID, terms=terms)
     new = np.array([[0.3, -0.2], [3.0, 1.0]])
     rows, asked = (inputs, terms), (new, new[:, :1])
-    matrix = kernel(rows, rows, fitted.length_scale) + fitted.noise * np.eye(NEIGHBOURS)
-    to_rows = kernel(asked, rows, fitted.length_scale)
-    exact = np.diag(kernel(asked, asked, fitted.length_scale) - to_rows @ np.linalg.solve(matrix, to_rows.T))
+    numbers = fitted.length_scale, 10.0
+    fitted = dataclasses.replace(fitted, trend=10.0)
+    matrix = kernel(rows, rows, *numbers) + fitted.noise * np.eye(NEIGHBOURS)
+    to_rows = kernel(asked, rows, *numbers)
+    exact = np.diag(kernel(asked, asked, *numbers) - to_rows @ np.linalg.solve(matrix, to_rows.T))
     np.testing.assert_allclose(fitted.variance(*asked), exact, rtol=1e-3, atol=1e-5)
 
 
@@ -61,6 +65,13 @@ def test_a_trend_goes_on_where_there_are_no_data():
     x = np.linspace(-1, 1, 30)[:, None]
     fitted, _ = fit(x, 3 * x, np.arange(30), GRID, terms=x)
     assert fitted.mean(np.array([[3.0]]), np.array([[3.0]]))[0, 0] == pytest.approx(9.0, rel=0.05)
+
+
+def test_no_trend_where_there_is_none():
+    generator = np.random.default_rng(4)
+    x = generator.normal(size=(40, 2))
+    fitted, _ = fit(x, generator.normal(size=(40, 1)), np.arange(40), GRID, terms=x)
+    assert fitted.trend == 0.0
 
 
 def test_a_single_group_teaches_little():

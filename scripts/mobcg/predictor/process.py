@@ -2,7 +2,7 @@ r"""A Gaussian process for curves: exact, with whole groups of rows left out in 
 
     y = f(x, t) + noise,    k = (1 + s + s²/3) exp(−s) + 1 + κ t·t',    s = √5 |x − x'| / ℓ
 
-a Matérn kernel of order 5/2, an unknown constant of the same variance and an unknown linear trend in the terms t. All
+a Matérn kernel of order 5/2, an unknown constant of the same variance and perhaps a linear trend in the terms t. All
 columns of y share kernel and noise, and have a variance of their own. Length scale ℓ and noise are those with the
 smallest error when each group in turn is left out: what is asked of the model later is a liquid whose relatives it
 never saw (Rasmussen and Williams, Gaussian Processes for Machine Learning, chapter 5).
@@ -21,8 +21,8 @@ from scipy.linalg import cho_factor, cho_solve
 
 # The predictive variance is that given the nearest rows alone: never less than that given all, and quick.
 NEIGHBOURS = 48
-# κ: the terms are of order one, and a trend of several times the signal is nothing unusual.
-TREND_VARIANCE = 10.0
+# κ: the terms are of order one, and a trend of several times the signal is nothing unusual; or there is none.
+TREND_VARIANCES = (0.0, 10.0)
 # Rows on which length scale and noise are chosen: a trial costs their number to the third power.
 SEARCH_ROWS = 1000
 ARRAYS = ("inputs", "terms", "weights", "error_scale", "relative_noise")
@@ -42,8 +42,8 @@ class Process:
         (k,) scale of the error of each column, from the errors of left-out groups.
     relative_noise
         (n,) noise variance of each row, as a multiple of `noise`.
-    length_scale, noise
-        ℓ, in units of the inputs, and the noise variance in units of the signal variance.
+    length_scale, noise, trend
+        ℓ, in units of the inputs; the noise variance and κ in units of the signal variance.
     """
 
     inputs: NDArray
@@ -53,10 +53,12 @@ class Process:
     relative_noise: NDArray
     length_scale: float
     noise: float
+    trend: float
 
     def mean(self, inputs: ArrayLike, terms: ArrayLike | None = None) -> NDArray[np.float64]:
         """Return the predicted mean, (m, k), for inputs (m, d) and terms (m, p)."""
-        return kernel((inputs, terms), (self.inputs, self.terms), self.length_scale) @ self.weights.astype(np.float64)
+        to_rows = kernel((inputs, terms), (self.inputs, self.terms), self.length_scale, self.trend)
+        return to_rows @ self.weights.astype(np.float64)
 
     def standard_error(self, inputs: ArrayLike, terms: ArrayLike | None = None) -> NDArray[np.float64]:
         """Return the predicted standard error, (m, k): scaled such that left-out groups have errors of this size."""
@@ -77,14 +79,14 @@ class Process:
         near, near_terms = self.inputs[nearest].astype(np.float64), self.terms[nearest].astype(np.float64)
         used = np.take_along_axis(usable, nearest, axis=1)
         between = _matern(_squared_between(near), self.length_scale)
-        between += TREND_VARIANCE * near_terms @ near_terms.transpose(0, 2, 1)
+        between += self.trend * near_terms @ near_terms.transpose(0, 2, 1)
         between += self.noise * self.relative_noise[nearest][:, :, None] * np.eye(count)
         # A row that must not be used becomes one that nothing depends on.
         between = np.where(used[:, :, None] & used[:, None, :], between, np.eye(count))
         to_near = _matern(np.take_along_axis(squared, nearest, axis=1), self.length_scale)
-        to_near = np.where(used, to_near + TREND_VARIANCE * np.einsum("mp,mip->mi", t, near_terms), 0.0)
+        to_near = np.where(used, to_near + self.trend * np.einsum("mp,mip->mi", t, near_terms), 0.0)
         explained = np.einsum("mi,mi->m", to_near, np.linalg.solve(between, to_near[:, :, None])[:, :, 0])
-        return np.maximum(2.0 + TREND_VARIANCE * np.sum(t**2, axis=1) - explained, 1e-9)
+        return np.maximum(2.0 + self.trend * np.sum(t**2, axis=1) - explained, 1e-9)
 
     def with_errors_times(self, factor: ArrayLike) -> Process:
         """Return the process with its standard errors multiplied by a factor, one number or (k,)."""
@@ -92,14 +94,15 @@ class Process:
 
     def arrays(self, name: str) -> dict[str, NDArray]:
         """Return what is to be kept on disk, under names that begin with `name`."""
-        numbers = np.array([self.length_scale, self.noise])
+        numbers = np.array([self.length_scale, self.noise, self.trend])
         return {f"{name}.{key}": getattr(self, key) for key in ARRAYS} | {f"{name}.numbers": numbers}
 
     @classmethod
     def restore(cls, name: str, arrays: Mapping[str, NDArray]) -> Process:
         """Return the process that `arrays` were made from."""
-        length_scale, noise = arrays[f"{name}.numbers"].tolist()
-        return cls(**{key: arrays[f"{name}.{key}"] for key in ARRAYS}, length_scale=length_scale, noise=noise)
+        length_scale, noise, trend = arrays[f"{name}.numbers"].tolist()
+        kept = {key: arrays[f"{name}.{key}"] for key in ARRAYS}
+        return cls(**kept, length_scale=length_scale, noise=noise, trend=trend)
 
 
 @dataclass(frozen=True)
@@ -126,11 +129,14 @@ def squared_distances(a: NDArray, b: NDArray) -> NDArray[np.float64]:
 
 
 def kernel(
-    a: tuple[ArrayLike, ArrayLike | None], b: tuple[ArrayLike, ArrayLike | None], length_scale: float
+    a: tuple[ArrayLike, ArrayLike | None],
+    b: tuple[ArrayLike, ArrayLike | None],
+    length_scale: float,
+    trend: float = 0.0,
 ) -> NDArray[np.float64]:
     """Return k(a_i, b_j), (n, m), of rows given as (inputs, terms)."""
     (a_inputs, a_terms), (b_inputs, b_terms) = _pair(*a), _pair(*b)
-    return _matern(squared_distances(a_inputs, b_inputs), length_scale) + TREND_VARIANCE * a_terms @ b_terms.T
+    return _matern(squared_distances(a_inputs, b_inputs), length_scale) + trend * a_terms @ b_terms.T
 
 
 def fit(
@@ -169,16 +175,17 @@ def fit(
 
     few = _first_groups(groups)
 
-    def matrix(length_scale: float, noise: float, chosen: NDArray | slice) -> NDArray:
+    def matrix(length_scale: float, noise: float, trend: float, chosen: NDArray | slice) -> NDArray:
         some = rows[0][chosen], rows[1][chosen]
-        return kernel(some, some, length_scale) + noise * np.diag(relative[chosen])
+        return kernel(some, some, length_scale, trend) + noise * np.diag(relative[chosen])
 
-    def score(trial: tuple[float, float]) -> tuple[float, float]:
+    def score(trial: tuple[float, float, float]) -> tuple[float, float]:
         errors = leave_groups_out(matrix(*trial, few), targets[few], groups[few])
         return weighted_rms(errors, importance[few]), -trial[1]
 
-    length_scale, noise = min(product(settings["length_scales"], settings["noises"]), key=score)
-    best = matrix(length_scale, noise, slice(None))
+    trends = TREND_VARIANCES if rows[1].size else TREND_VARIANCES[:1]
+    length_scale, noise, trend = min(product(settings["length_scales"], settings["noises"], trends), key=score)
+    best = matrix(length_scale, noise, trend, slice(None))
     process = Process(
         inputs=rows[0].astype(np.float32),
         terms=rows[1].astype(np.float32),
@@ -187,6 +194,7 @@ def fit(
         relative_noise=relative.astype(np.float32),
         length_scale=float(length_scale),
         noise=float(noise),
+        trend=float(trend),
     )
     errors = leave_groups_out(best, targets, groups)
     variance = process.variance(*rows, exclude=groups[:, None] == groups[None, :])[:, None]
@@ -225,7 +233,8 @@ def weighted_rms(errors: NDArray, weights: NDArray) -> float:
 
 def state(process: Process) -> dict[str, Any]:
     """Return what a training record says of a process."""
-    return {"rows": len(process.inputs), "length_scale": process.length_scale, "noise": process.noise}
+    numbers = {name: getattr(process, name) for name in ("length_scale", "noise", "trend")}
+    return {"rows": len(process.inputs), **numbers}
 
 
 def _pair(inputs: ArrayLike, terms: ArrayLike | None) -> tuple[NDArray, NDArray]:
