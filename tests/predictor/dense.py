@@ -8,7 +8,7 @@ import numpy as np
 
 from mobcg.pair import R_NM, potential_of_mean_force
 from mobcg.predictor.dataset import Liquids
-from tests.predictor.cases import TEMPERATURE_K, small_liquids
+from tests.predictor.cases import TEMPERATURE_K, small_liquids, with_friction, with_multiples
 
 DENSITY = 6.5  # 1/nm³, near benzene
 
@@ -21,7 +21,7 @@ def dense_rdf(r_nm, height: float = 2.35, peak_nm: float = 0.56) -> np.ndarray:
 
 
 def dense_liquids() -> Liquids:
-    """18 rows as `small_liquids` has them, and 12 with friction; the potential is that of mean force, U = −kT ln g."""
+    """The rows of `small_liquids`, with friction and multiples; the potential is that of mean force, U = −kT ln g."""
     still = small_liquids()
     parents = np.unique(still.parent_potential_id, return_inverse=True)[1]
     rdf = np.array([dense_rdf(R_NM, 2.0 + 0.12 * parent, 0.55 + 0.004 * parent) for parent in parents])
@@ -32,16 +32,4 @@ def dense_liquids() -> Liquids:
         number_density_nm3=np.full(len(still), DENSITY),
         n_beads=np.full(len(still), 1000.0),
     )
-    slow = [still.take(np.arange(0, len(still), 3)) for _ in range(2)]
-    slow = [
-        dataclasses.replace(
-            rows,
-            thermostat=np.full(len(rows), name),
-            friction_1_ps=np.full(len(rows), friction),
-            diffusion_nm2_ns=rows.diffusion_nm2_ns / (1.5 + 0.1 * np.arange(len(rows))),
-            run_id=np.array([f"{name[0]}{run_id[1:]}" for run_id in rows.run_id]),
-        )
-        for rows, name, friction in zip(slow, ("langevin", "dpd"), (1.0, 0.3), strict=True)
-    ]
-    names = [field.name for field in dataclasses.fields(Liquids)]
-    return Liquids(**{name: np.concatenate([getattr(rows, name) for rows in (still, *slow)]) for name in names})
+    return with_multiples(with_friction(still, {"langevin": 1.5, "dpd": 4.0}), factors=(1.2, 1.5))

@@ -1,5 +1,7 @@
 import csv
+import dataclasses
 import json
+import shutil
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -104,8 +106,8 @@ def test_knob_and_pressure_reach_the_model(release, rdf, tmp_path):
     own, soft, free = (
         json.loads((tmp_path / name / "prediction.json").read_text()) for name in ("own", "soft", "free")
     )
-    if "scale_factor" in own["predicted"] and own["predicted"]["scale_factor"] != 0.7:
-        assert soft["predicted"]["scale_factor"] <= own["predicted"]["scale_factor"]
+    assert 0.9 < own["predicted"]["scale_factor"] < 2.5
+    assert soft["predicted"]["scale_factor"] == pytest.approx(0.8 * own["predicted"]["scale_factor"])
     assert free["predicted"]["pressure_bar"] != own["predicted"]["pressure_bar"]
     assert free["potential_kj_mol"] != own["potential_kj_mol"]
 
@@ -138,6 +140,20 @@ def test_what_is_no_simple_liquid_is_refused(stranger, release, tmp_path, capsys
         assert "WARNING: outside" in capsys.readouterr().err
 
 
+def test_what_theory_objects_to_is_refused_whatever_the_training_data(release, tmp_path):
+    curve, density = strangers.hard_spheres()
+    np.savetxt(tmp_path / "g.dat", np.column_stack([R_NM, curve]))
+    row = {"rdf": "g.dat", **STATE, "density_kg_m3": mass_density_kg_m3(density, MASS)}
+    liquids = read_liquids(liquids_file(tmp_path / "l.yaml", [row]))
+    source = find_model("mobcg", str(release))
+    # A model to which every liquid is near.
+    arrays = {**source.model.arrays, "distance_scale": np.array(1e9)}
+    credulous = dataclasses.replace(source, model=mobcg.Model(source.model.settings, arrays))
+    (result,) = predict_liquids(liquids, credulous, Ask())
+    assert result.content["distance"] < 1
+    assert (result.status, result.content["verdict"]) == ("refused", "outside")
+
+
 def test_a_curve_cut_too_short_is_refused(release, tmp_path, capsys):
     np.savetxt(tmp_path / "g.dat", np.column_stack([R_NM, dense_rdf(R_NM)])[:100])
     assert main(words(release, rdf=tmp_path / "g.dat", out=tmp_path / "out")) == 2
@@ -168,8 +184,6 @@ def test_a_wrong_option_is_one_message(change, message, release, rdf, tmp_path, 
 
 
 def test_a_tampered_model_is_refused(release, rdf, tmp_path, capsys):
-    import shutil
-
     copy = tmp_path / "2026.11.1"
     shutil.copytree(release, copy)
     with (copy / "models/mobcg/weights.safetensors").open("r+b") as stream:
