@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import freud
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -127,6 +126,8 @@ def radial_distribution(positions_nm: NDArray, box_length_nm: float, n_blocks: i
         raise ValueError(f"a box of {box_length_nm:.3f} nm is too small for g(r) up to {R_EDGES_NM[-1]} nm")
     if len(positions_nm) < n_blocks:
         raise ValueError(f"{len(positions_nm)} frames are fewer than {n_blocks} blocks")
+    import freud  # here and below, not above: it takes a second, and a prediction measures nothing
+
     box = freud.box.Box.cube(box_length_nm)
     blocks = []
     for frames in np.array_split(np.asarray(positions_nm), n_blocks):
@@ -159,6 +160,8 @@ def mean_squared_displacement(positions_nm: NDArray) -> NDArray[np.float64]:
     msd_nm2
         (frames,), the first entry 0.
     """
+    import freud
+
     msd = freud.msd.MSD(mode="window")
     msd.compute(remove_drift(positions_nm))
     return np.array(msd.msd, np.float64)

@@ -2,6 +2,8 @@ import csv
 import dataclasses
 import json
 import shutil
+import subprocess
+import sys
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -268,6 +270,16 @@ def test_a_wrong_list_of_liquids_is_refused(rows, message, tmp_path):
     with pytest.raises(InputError) as caught:
         read_liquids(liquids_file(tmp_path / "l.yaml", rows))
     assert message in str(caught.value)
+
+
+def test_a_prediction_needs_nothing_that_trains_or_simulates(release, rdf, tmp_path):
+    """`pip install mobcg[predict]` has none of these."""
+    heavy = ("torch", "sklearn", "freud", "MDAnalysis", "rdkit", "snakemake", "matplotlib", "pandas")
+    code = f"import sys; sys.modules.update(dict.fromkeys({heavy})); from mobcg.__main__ import main; sys.exit(main())"
+    for model in ("mobcg_dpd", "bag2024"):
+        command = [sys.executable, "-c", code, *words(release, rdf=rdf, model=model, out=tmp_path / model)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stderr
 
 
 def test_a_list_runs_no_code(tmp_path):

@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import NDArray
-from scipy.signal import savgol_filter
 
 from mobcg.pair import BIN_WIDTH_NM, R_NM
 
@@ -27,7 +27,8 @@ TESTS = (
     ("rise", "width of the rise of g to its first peak, over the peak's distance", (0.055, 0.5), (0.035, 0.6)),
     ("noise", "scatter of g beyond 1 nm", (0.0, 0.02), (0.0, 0.06)),
 )
-SMOOTHING_BINS = 11
+# Value in the middle of the parabola through 11 bins (Savitzky and Golay, Anal. Chem. 36, 1627 (1964)).
+SMOOTHING: NDArray[np.float64] = np.array([-36, 9, 44, 69, 84, 89, 84, 69, 44, 9, -36]) / 429
 NOISE_FROM_NM = 1.0
 # The first minimum lies between the first peak and this many times its distance (first shell of a simple liquid: 1.45).
 MINIMUM_WITHIN = 1.75
@@ -66,7 +67,7 @@ def screen(rdf: NDArray, number_density_nm3: NDArray) -> Screening:
 
 def _first_shell(rdf: NDArray, density: NDArray) -> dict[str, NDArray[np.float64]]:
     """Return n = 4πρ ∫ g r² dr up to the first minimum, and g there over g at the peak; g is smoothed to find it."""
-    smooth = savgol_filter(rdf, SMOOTHING_BINS, 2, axis=1)
+    smooth = _smooth(rdf)
     peak = np.argmax(rdf, axis=1)
     ahead = (np.arange(R_NM.size) > peak[:, None]) & (R_NM / R_NM[peak][:, None] <= MINIMUM_WITHIN)
     minimum = np.argmin(np.where(ahead, smooth, np.inf), axis=1)
@@ -92,6 +93,11 @@ def _rise(rdf: NDArray) -> NDArray[np.float64]:
 def _noise(rdf: NDArray) -> NDArray[np.float64]:
     """Return the root mean square of g minus g smoothed, corrected for what the smoothing follows."""
     far = R_NM > NOISE_FROM_NM
-    deviation = (rdf - savgol_filter(rdf, SMOOTHING_BINS, 2, axis=1))[:, far]
-    # A quadratic over 11 bins keeps 0.207 of the variance of white noise at its centre.
-    return np.sqrt(np.mean(deviation**2, axis=1) / (1 - 0.207))
+    deviation = (rdf - _smooth(rdf))[:, far]
+    # Of white noise the smoothing keeps the share of its middle coefficient.
+    return np.sqrt(np.mean(deviation**2, axis=1) / (1 - SMOOTHING[SMOOTHING.size // 2]))
+
+
+def _smooth(rdf: NDArray) -> NDArray[np.float64]:
+    ends = ((0, 0), (SMOOTHING.size // 2, SMOOTHING.size // 2))
+    return sliding_window_view(np.pad(rdf, ends, mode="edge"), SMOOTHING.size, axis=1) @ SMOOTHING

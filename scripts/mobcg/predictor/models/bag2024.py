@@ -31,18 +31,20 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-from sklearn.model_selection import GroupKFold
-from torch import nn
 
 from mobcg.pair import R_NM
 from mobcg.predictor.dataset import Liquids, States, structure_rows
 from mobcg.predictor.shaping import shape
 from mobcg.units import KJ_PER_KCAL
+
+# Training needs torch and scikit-learn, which take seconds to import; a prediction needs neither.
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
 
 CARD = (
     "The published network of Bag, Meinel and Müller-Plathe (2024): pair potential from bead mass, self-diffusion "
@@ -126,6 +128,9 @@ def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callabl
 
     Where all rows share one parent potential there is nothing to leave out: one network learns from all of them.
     """
+    import torch
+    from torch import nn
+
     liquids = structure_rows(liquids)
     groups = np.unique(liquids.parent_potential_id, return_inverse=True)[1]
     folds = min(settings["folds"], int(groups.max()) + 1)
@@ -172,6 +177,8 @@ def _random_rows_mae(
     The copies of each potential with other masses stay among the rows that it learns from: what this number hides is
     its distance to the error with whole parents left out.
     """
+    import torch
+
     generator = torch.Generator().manual_seed(seed + 2000)
     order = torch.randperm(len(inputs), generator=generator)
     check, learn = order[: len(inputs) // 10], order[len(inputs) // 10 :]
@@ -188,10 +195,14 @@ def _splits(groups: NDArray, folds: int) -> list[tuple[NDArray, NDArray]]:
     """Return the rows that each network learns from and those left out to check it."""
     if folds < 2:
         return [(np.arange(groups.size), np.array([], int))]
+    from sklearn.model_selection import GroupKFold
+
     return list(GroupKFold(folds).split(groups, groups=groups))
 
 
 def _network(inputs: int, layers: list[int], outputs: int, leak: float, generator: torch.Generator) -> nn.Sequential:
+    from torch import nn
+
     modules: list[nn.Module] = []
     widths = [inputs, *layers, outputs]
     for here, there in pairwise(widths):
@@ -212,6 +223,9 @@ def _fit(
     clock: _Clock,
 ) -> list[float]:
     """Train one network in place and return its mean squared error in each epoch."""
+    import torch
+    from torch import nn
+
     weights = [module.weight for module in network if isinstance(module, nn.Linear)]
     first, last, epochs = settings[part]["rate"], settings["last_rate"], settings["epochs"]
     optimizer = torch.optim.Adam(network.parameters(), lr=first, eps=1e-7)
