@@ -41,6 +41,13 @@ def gmx(path):
     return "gmx", "nm"
 
 
+def gmx_bare(path):
+    """gmx rdf -xvg none: no settings of a plot."""
+    gmx(path)
+    path.write_text("".join(line for line in path.open() if line[0] not in "#@"))
+    return "gmx", "nm"
+
+
 def lammps(path):
     edges = np.arange(161) * 0.1
     r, g = (edges[1:] + edges[:-1]) / 2, of_bins(edges / 10)
@@ -85,6 +92,7 @@ FILES = {
     "CG.dist.tgt": votca,
     "CG.dist.new": votca_on_our_grid,
     "rdf.xvg": gmx,
+    "bare.xvg": gmx_bare,
     "rdf.txt": lammps,
     "rdf.npz": mdanalysis,
     "freud.npz": freud,

@@ -180,7 +180,7 @@ def _read(path: Path) -> _Curve:
     lines = [line.strip() for line in text.splitlines()]
     if lines and lines[0].startswith("# Time-averaged data for fix"):
         return _read_lammps(path, lines)
-    if any(line.startswith("@") for line in lines):
+    if path.suffix == ".xvg" or any(line.startswith("@") for line in lines):
         return _read_xvg(path, lines)
     return _read_table(path, [line.split("#")[0].strip() for line in lines])
 
