@@ -360,3 +360,10 @@ def test_the_manual_names_no_key_that_does_not_exist() -> None:
     for section, key in re.findall(r"`(\w+)\.(\w+)`", manual):
         if section in Scale.model_fields:
             assert key in Scale.model_fields[section].annotation.model_fields, f"{section}.{key}"
+
+
+def test_a_larger_box_must_be_larger(tmp_path: Path) -> None:
+    path = tmp_path / "small.yaml"
+    path.write_text("name: small\natomistic: {box_length_nm: 3.4, larger_boxes_nm: {benzene: 3.3}}\n")
+    with pytest.raises(InputError, match=r"larger_boxes_nm\.benzene"):
+        config.load_scale(path, config.load_molecules(REPOSITORY / "config/molecules"))

@@ -262,3 +262,11 @@ def test_release_hands_its_arguments_on(name: str, capsys: pytest.CaptureFixture
         main(["release", name, "--help"])
     assert caught.value.code == 0
     assert "usage" in capsys.readouterr().out
+
+
+def test_an_interim_release_of_nothing_is_refused(house: Path) -> None:
+    done = call(house, "release", "interim", "--scale", "demo")
+    assert done.returncode == 2
+    assert "no finished record" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not (house / "releases").exists()

@@ -399,3 +399,17 @@ def test_a_base_release_that_is_none(tmp_path: Path) -> None:
     pq.write_table(pa.table({"id": ["a"]}), base / "data/coarse.parquet")
     with pytest.raises(InputError, match=r"coarse\.parquet: run_id"):
         plan_of("demo", base_release=str(base))
+
+
+def test_a_larger_box_is_one_more_run_that_nothing_is_inverted_from(tmp_path: Path) -> None:
+    text = (REPOSITORY / "config/scale/workstation.yaml").read_text(encoding="utf-8")
+    assert "larger_boxes_nm: {benzene: 4.6}" in text
+    (tmp_path / "workstation.yaml").write_text(text.replace("  larger_boxes_nm: {benzene: 4.6}\n", ""))
+    where = {"version": "2026.12.0", "molecules_dir": str(REPOSITORY / "config/molecules")}
+    with_box = load_plan({"scale": str(REPOSITORY / "config/scale/workstation.yaml"), **where})
+    without = load_plan({"scale": str(tmp_path / "workstation.yaml"), **where})
+    (added,) = with_box.atomistic.keys() - without.atomistic.keys()
+    assert without.atomistic.keys() < with_box.atomistic.keys()
+    assert with_box.inversions == without.inversions
+    edge_nm = (with_box.atomistic[added]["n_molecules"] / number_density_nm3(873.5, 78.114)) ** (1 / 3)
+    assert 4.6 <= edge_nm < 4.75

@@ -8,7 +8,7 @@ __version__ = version("mobcg")
 def __getattr__(name: str) -> object:
     # `mobcg.load` without the cost of pyarrow where only a version is asked for.
     if name == "load":
-        from mobcg.dataset import load
+        from mobcg.database.dataset import load
 
         return load
     raise AttributeError(name)

@@ -49,7 +49,8 @@ def _check_force_field(molecule: Any, path: Path) -> None:
 def _plan_of(options: argparse.Namespace) -> Any:
     from mobcg.config import read_config
 
-    return checked_plan(read_config() | ({"scale": options.scale} if options.scale else {}))
+    given = {key: getattr(options, key, None) for key in ("scale", "base_release")}
+    return checked_plan(read_config() | {key: value for key, value in given.items() if value})
 
 
 def _doctor(options: argparse.Namespace) -> int:
@@ -123,6 +124,23 @@ def _estimate(options: argparse.Namespace) -> int:
     return 0
 
 
+def _release_interim(options: argparse.Namespace) -> int:
+    from mobcg.database.build import build_release, current_commit, finished
+    from mobcg.plan import molecule_rows, record_files
+
+    plan = _plan_of(options)
+    base = Path(plan.config.base_release) if plan.config.base_release else None
+    # Scores belong to one set of models; those of an unfinished plan would soon be wrong.
+    records = finished({table: paths for table, paths in record_files(plan).items() if table != "evaluation"})
+    if not any(records.values()) and base is None:
+        where, advice = f"{plan.config.results_dir}/", "Is the scale the one that was run? See `mobcg status`."
+        raise InputError(where, "", "no finished record", "records of this plan", advice)
+    version = f"{plan.config.version}-interim"
+    releases = Path(plan.config.releases_dir)
+    print(build_release(records, molecule_rows(plan), version, releases, base, commit=current_commit()))
+    return 0
+
+
 def _module(name: str, *words: str) -> Any:
     """Return a command that hands its arguments to the command line of a module."""
     return lambda options: import_module(name).main([*words, *options.arguments])
@@ -162,9 +180,13 @@ def parser() -> argparse.ArgumentParser:
         command.add_argument("arguments", nargs=argparse.REMAINDER)
         command.set_defaults(run=_module(module))
 
-    release = commands.add_parser("release", help="validate, compare, describe or download a release").add_subparsers(
-        required=True
-    )
+    release = commands.add_parser(
+        "release", help="validate, compare, describe, download, hand on a release"
+    ).add_subparsers(required=True)
+    interim = release.add_parser("interim", help="what is finished so far, as a release to go on from elsewhere")
+    interim.add_argument("--scale", help="a file of config/scale (default: that of config/config.yaml)")
+    interim.add_argument("--base-release", help="release whose records are taken over (default: as configured)")
+    interim.set_defaults(run=_release_interim)
     for name in ("validate", "diff", "card", "download"):
         command = release.add_parser(name, add_help=False, prefix_chars="\0")
         command.add_argument("arguments", nargs=argparse.REMAINDER)

@@ -87,6 +87,9 @@ class Atomistic(Section):
         None, description="molecules in every box, whatever its edge"
     )
     replicas: PositiveInt = 2
+    larger_boxes_nm: dict[Identifier, Positive] = Field(
+        {}, description="molecule → edge of one more run, in a larger box: a check of the finite-size correction"
+    )
     frame_ps: Positive = Field(1.0, description="time between two frames of the bead trajectory")
     lengths: AtomisticLengths = AtomisticLengths()
 
@@ -289,10 +292,19 @@ def load_scale(path: Path, molecules: Mapping[str, Molecule]) -> Scale:
     if scale.name != path.stem:
         raise InputError(path, "name", scale.name, f"the file's name, {path.stem}", "Rename the one or the other.")
     named = [] if scale.molecules == "all" else scale.molecules
-    for key, ids in (("molecules", named), ("synthetic.draws", scale.synthetic.draws)):
+    larger = scale.atomistic.larger_boxes_nm
+    for key, ids in (
+        ("molecules", named),
+        ("synthetic.draws", scale.synthetic.draws),
+        ("atomistic.larger_boxes_nm", larger),
+    ):
         for molecule_id in ids:
             if molecule_id not in molecules:
                 raise InputError(path, key, molecule_id, f"one of {', '.join(molecules)}", "Add its file first.")
+    for molecule_id, edge_nm in larger.items():
+        if edge_nm <= scale.atomistic.box_length_nm:
+            allowed = f"more than atomistic.box_length_nm, {scale.atomistic.box_length_nm:g}"
+            raise InputError(path, f"atomistic.larger_boxes_nm.{molecule_id}", edge_nm, allowed, "Take a larger box.")
     for molecule_id in scale.synthetic.draws:
         if molecules[molecule_id].topology is not None:
             advice = "Only OPLS-AA parameters can be drawn at random."

@@ -238,6 +238,11 @@ def build_plan(
         pristine = {"kind": "pristine"} if molecule.topology is None else file_force_field(molecule, where)
         replicas = _atomistic_specs(scale, molecule, species[name], pristine, scale.atomistic.lengths)
         atomistic |= replicas
+        edge_nm = scale.atomistic.larger_boxes_nm.get(name)
+        if edge_nm is not None:
+            atomistic |= _atomistic_specs(
+                scale, molecule, species[name], pristine, scale.atomistic.lengths, replicas=1, edge_nm=edge_nm
+            )
         parent_id, parent = _inversion(scale, molecule, list(replicas), scale.inversion.pressure_correction)
         inversions[parent_id] = parent
         if scale.inversion.also_uncorrected and scale.inversion.pressure_correction:
@@ -271,10 +276,13 @@ def _atomistic_specs(
     force_field: Spec,
     lengths: AtomisticLengths,
     replicas: int | None = None,
+    edge_nm: float | None = None,
 ) -> dict[str, Spec]:
+    """Return the runs of one force field of a molecule; in a box of `edge_nm` in place of the scale's where given."""
     section = scale.atomistic
-    n_molecules = section.n_molecules or molecules_in_box(
-        section.box_length_nm, molecule.reference_density_kg_m3, species.molar_mass_g_mol
+    n_molecules = section.n_molecules if edge_nm is None else None
+    n_molecules = n_molecules or molecules_in_box(
+        edge_nm or section.box_length_nm, molecule.reference_density_kg_m3, species.molar_mass_g_mol
     )
     edge_nm = (n_molecules / number_density_nm3(molecule.reference_density_kg_m3, species.molar_mass_g_mol)) ** (1 / 3)
     if edge_nm < LEAST_BOX_NM:

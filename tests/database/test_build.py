@@ -8,7 +8,7 @@ import pint
 import pyarrow.parquet as pq
 import pytest
 
-from mobcg.database.build import build_release, build_training_set, main
+from mobcg.database.build import build_release, build_training_set, finished, main
 from mobcg.database.manifest import release_files, sha256_of
 from mobcg.database.validate import validate
 from mobcg.errors import InputError
@@ -270,3 +270,23 @@ def test_reused_record_is_the_row_of_the_base(tmp_path, release, inputs):
         assert row[key] == source.stem
         for name, value in original.items():
             np.testing.assert_array_equal(row[name], value)
+
+
+def test_an_interim_release_holds_what_is_finished_and_is_a_base_to_go_on_from(tmp_path, plan, inputs, repository):
+    """One inversion, the shards below it and the scores are not there yet: a valid release all the same."""
+    unfinished = inputs.records["potentials"][-1].stem
+    late = {name for name, shard in plan.shards.items() if unfinished in str(shard)}
+    asked = {
+        "atomistic": inputs.records["atomistic"],
+        "potentials": [*inputs.records["potentials"][:-1], tmp_path / f"{unfinished}.parquet"],
+        "coarse": [tmp_path / path.name if path.stem in late else path for path in inputs.records["coarse"]],
+    }
+    there = finished(asked)
+    assert len(there["potentials"]) == len(asked["potentials"]) - 1
+    assert len(there["coarse"]) == len(asked["coarse"]) - len(late) < len(asked["coarse"])
+    made = build_release(there, inputs.molecules, "2026.12.0-interim", tmp_path / "releases", repository=repository)
+    assert validate(made) == []
+    again = make_plan(tmp_path / "plan", base_release=made)
+    assert again.to_simulate("atomistic") == []
+    assert again.to_simulate("inversions") == [unfinished]
+    assert set(again.to_simulate("shards")) == late

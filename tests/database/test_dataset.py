@@ -12,7 +12,7 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from mobcg.dataset import load, training_batches
+from mobcg.database.dataset import load, training_batches
 from mobcg.errors import InputError
 from mobcg.pair import R_NM, force
 

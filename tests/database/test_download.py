@@ -273,7 +273,7 @@ class Absent:
 sys.meta_path.insert(0, Absent())
 from pathlib import Path
 from mobcg.database import diff, download, validate
-from mobcg.dataset import load
+from mobcg.database.dataset import load
 release = download.download(sys.argv[1], sys.argv[2], Path(sys.argv[3]))
 assert validate.validate(release) == []
 assert diff.main([str(release), str(release)]) == 0

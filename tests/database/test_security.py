@@ -16,9 +16,9 @@ from safetensors.numpy import save
 from mobcg.config import load_molecule
 from mobcg.database.build import read_inputs
 from mobcg.database.checks import files
+from mobcg.database.dataset import load
 from mobcg.database.manifest import sha256_of
 from mobcg.database.validate import validate
-from mobcg.dataset import load
 from mobcg.errors import InputError
 from mobcg.records import read_record
 from tests.database.cases import ROOT

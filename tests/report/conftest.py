@@ -128,6 +128,8 @@ def potentials(atomistic_rows: list[dict], seed: int = 1) -> list[dict]:
         if parent["replica"] > 0:
             continue
         u = potential_of_mean_force(parent["rdf"], TEMPERATURE_K)
+        state = parent["molecule_id"], parent["force_field_id"]
+        replicas = [row["run_id"] for row in atomistic_rows if (row["molecule_id"], row["force_field_id"]) == state]
         for corrected in (True, False):
             synthetic = '"synthetic"' in parent["spec"]
             if synthetic and not corrected:
@@ -135,14 +137,14 @@ def potentials(atomistic_rows: list[dict], seed: int = 1) -> list[dict]:
             steps = np.arange(20)
             noise = np.exp(0.05 * random.normal(size=20))
             pressure = 1500 * np.exp(-steps / 3) if corrected else 900 + 900 * np.exp(-steps / 4)
-            spec = {"parent_run_ids": [parent["run_id"]], "pressure_correction": corrected}
+            spec = {"parent_run_ids": replicas, "pressure_correction": corrected}
             rows.append(
                 {
                     "potential_id": run_id(spec),
                     "molecule_id": parent["molecule_id"],
                     "origin": "ibi",
                     "parent_id": parent["run_id"],
-                    "parent_run_ids": [parent["run_id"]],
+                    "parent_run_ids": replicas,
                     "scale_factor": 1.0,
                     "temperature_k": TEMPERATURE_K,
                     "number_density_nm3": parent["number_density_nm3"],

@@ -21,8 +21,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from mobcg.database.dataset import load
 from mobcg.database.tables import PART_ROWS, footer, write_table
-from mobcg.dataset import load
 from mobcg.pair import R_NM
 from mobcg.records import atomic_path
 from mobcg.schema import CURVE, TABLES, TEXT
@@ -38,7 +38,7 @@ PUBLISHED_POTENTIAL_NM = np.linspace(0.001, 1.55, 1550)
 MEASURE = """
 import json, sys, time
 import numpy as np
-from mobcg.dataset import load, training_batches
+from mobcg.database.dataset import load, training_batches
 def peak():
     # ru_maxrss would also know the memory of the process that started this one.
     with open("/proc/self/status") as status:

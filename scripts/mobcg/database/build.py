@@ -214,6 +214,14 @@ def read_inputs(path: Path) -> tuple[list[dict[str, Any]], dict[str, list[Path]]
         raise InputError(path, "", f"{type(error).__name__}: {error}", allowed) from error
 
 
+def finished(records: Records) -> dict[str, list[Path]]:
+    """Return the record files that are there already, and say how many of how many."""
+    there = {table: [path for path in map(Path, paths) if path.is_file()] for table, paths in records.items()}
+    for table, paths in records.items():
+        print(f"{table}: {len(there[table])} of {len(paths)} record files", file=sys.stderr)
+    return there
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; prints the directory that was made."""
     parser = argparse.ArgumentParser(prog="python -m mobcg.database.build", description=__doc__.splitlines()[0])

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from mobcg.dataset import find_release
+from mobcg.database.dataset import find_release
 from mobcg.errors import InputError
 from mobcg.inversion.invert import invert
 from mobcg.pair import R_NM

@@ -31,8 +31,8 @@ from threadpoolctl import threadpool_limits
 
 from mobcg import __version__
 from mobcg.coarse.simulate import write_run
+from mobcg.database.dataset import find_release
 from mobcg.database.potential_files import write_potential_files
-from mobcg.dataset import find_release
 from mobcg.errors import InputError, SimulationError
 from mobcg.pair import CUTOFF_NM, R_EDGES_NM, R_NM
 from mobcg.predictor.dataset import States

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 from mobcg.pair import R_NM
 from mobcg.report.curves import plain_log
 from mobcg.report.liquids import mean_of
-from mobcg.report.release import Release, Row, force_field_kind, liquid_names, span
+from mobcg.report.release import Release, Row, force_field_kind, liquid_names, pristine_runs, span
 from mobcg.report.scores import measured
 from mobcg.report.style import FAINT, LOOKS, MIN_WIDTH, MUTED, Exhibit, blank, legend_above
 
@@ -294,10 +294,11 @@ def density(release: Release) -> Exhibit:
     """Draw the density of the atomistic liquids relative to the reference."""
     title = "Density of the atomistic liquids"
     references = {row["molecule_id"]: row for row in release.rows.get("molecules", [])}
-    runs: dict[str, list[Row]] = {}
-    for row in release.ok("atomistic"):
-        if force_field_kind(row) != "synthetic" and row.get("density_kg_m3") is not None:
-            runs.setdefault(row["molecule_id"], []).append(row)
+    runs = {
+        molecule: known
+        for molecule, rows in pristine_runs(release).items()
+        if (known := [row for row in rows if row.get("density_kg_m3") is not None])
+    }
     shown = [m for m in sorted(runs) if references.get(m, {}).get("reference_density_kg_m3")]
     notes = [f"{molecule}: no reference density" for molecule in sorted(runs) if molecule not in shown]
     notes += [f"{m}: no atomistic run that succeeded" for m in sorted(references) if m not in runs]

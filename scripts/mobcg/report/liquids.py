@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobcg.pair import R_NM
-from mobcg.report.release import Release, Row, force_field_kind, liquid_names
+from mobcg.report.release import Release, Row, liquid_names, pristine_runs
 from mobcg.report.style import LOOKS
 from mobcg.schema import MODELS
 
@@ -72,10 +72,7 @@ def is_own_choice(model: str, scale_factor: float) -> bool:
 def liquids_of(release: Release) -> list[Liquid]:
     """Return the liquids that have an atomistic run or a scored model, by name."""
     names = liquid_names(release)
-    references: dict[str, list[Row]] = {}
-    for row in release.ok("atomistic"):
-        if force_field_kind(row) != "synthetic":
-            references.setdefault(row["molecule_id"], []).append(row)
+    references = pristine_runs(release)
     evaluated: dict[str, list[Row]] = {}
     for row in release.rows.get("evaluation", []):
         evaluated.setdefault(row["molecule_id"], []).append(row)
@@ -83,7 +80,7 @@ def liquids_of(release: Release) -> list[Liquid]:
         Liquid(
             molecule_id,
             names.get(molecule_id, molecule_id),
-            tuple(sorted(references.get(molecule_id, []), key=lambda row: row["replica"])),
+            tuple(references.get(molecule_id, [])),
             tuple(_variants(evaluated.get(molecule_id, []))),
         )
         for molecule_id in sorted(references.keys() | evaluated.keys())

@@ -128,6 +128,25 @@ def force_field_kind(row: Row) -> str:
     return (row.get("spec") or {}).get("force_field", {}).get("kind", "pristine")
 
 
+def pristine_runs(release: Release) -> dict[str, list[Row]]:
+    """Return molecule_id → its finished runs with the unperturbed force field, by replica.
+
+    Where potentials were inverted from some of them, only those: a run in a larger box checks finite-size effects and
+    is no replica of theirs.
+    """
+    targets = {run for row in release.rows.get("potentials", []) for run in row["parent_run_ids"] or ()}
+    runs = defaultdict(list)
+    for row in release.ok("atomistic"):
+        if force_field_kind(row) != "synthetic":
+            runs[row["molecule_id"]].append(row)
+    return {
+        molecule: sorted(
+            [row for row in rows if row["run_id"] in targets] or rows, key=lambda row: (row["replica"], row["run_id"])
+        )
+        for molecule, rows in sorted(runs.items())
+    }
+
+
 def program_versions(release: Release) -> dict[str, list[str]]:
     """Return program → versions that made rows of the release, sorted."""
     found = defaultdict(set)

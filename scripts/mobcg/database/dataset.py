@@ -11,6 +11,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from mobcg.database.download import download_directory
+from mobcg.database.manifest import published_versions
 from mobcg.errors import InputError
 from mobcg.schema import TABLES
 
@@ -168,9 +170,6 @@ def find_release(release: str | Path | None) -> Path:
     InputError
         There is none.
     """
-    from mobcg.database.download import download_directory
-    from mobcg.database.manifest import published_versions
-
     places = (Path("releases"), download_directory())
     if release is not None:
         for directory in (Path(release), *(place / str(release) for place in places)):

@@ -1,0 +1,53 @@
+"""The results page sets ours beside the peers and says where ours are worse."""
+
+import pytest
+
+from mobcg.report.results import FIGURES, main
+from tests.report.conftest import write_release
+
+
+@pytest.fixture
+def page(release_dir, tmp_path) -> str:
+    assert main(["--release", str(release_dir), "--out", str(tmp_path / "docs")]) == 0
+    return (tmp_path / "docs/results.md").read_text(encoding="utf-8")
+
+
+def section(page: str, heading: str) -> str:
+    return page.split(f"## {heading}\n")[1].split("\n## ")[0]
+
+
+def test_every_figure_of_the_page_is_there(page, tmp_path) -> None:
+    for name in FIGURES:
+        assert f"](results/{name}.png)" in page
+        assert (tmp_path / f"docs/results/{name}.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_peers_stand_beside_ours(page) -> None:
+    table = section(page, "Beside what exists")
+    # S of the published network for benzene: sqrt((.060/.1)² + (ln 2.83/ln 2)²) = 1.616
+    assert "| benzene | peer: published network | 2.83 | 0.060 | 1.62 |" in table
+    assert "| benzene | peer: IBI × 1.5 | 0.95 |" in table
+    assert "| benzene | mobcg |" in table
+    assert "neopentane" not in table
+
+
+def test_what_is_worse_is_said(page, tables, tmp_path) -> None:
+    worse = section(page, "Where ours is worse")
+    assert "- benzene: mobcg, S = " in worse
+    assert "IBI × 1.5 (0.97)" in worse
+    assert "mobcg + DPD" not in worse
+    for row in tables["evaluation"]:
+        if row["model"] == "mobcg_dpd" and row["molecule_id"] == "benzene":
+            row |= {"alpha": 9.0, "diffusion_nm2_ns": 16.0}
+    write_release(tmp_path / "spoilt", tables)
+    assert main(["--release", str(tmp_path / "spoilt"), "--out", str(tmp_path)]) == 0
+    assert "- benzene: mobcg + DPD" in section((tmp_path / "results.md").read_text(), "Where ours is worse")
+
+
+def test_gates_close_the_page(page) -> None:
+    assert "| coarse | 3000 records |" in section(page, "What was asked of this release")
+
+
+def test_no_release_is_a_message(tmp_path, capsys) -> None:
+    assert main(["--release", str(tmp_path / "none"), "--out", str(tmp_path)]) == 2
+    assert "none" in capsys.readouterr().err
