@@ -105,6 +105,7 @@ def test_the_knob_goes_from_structure_to_mobility(model, liquids):
 def test_verdict_and_distance_tell_a_stranger(model, liquids):
     known = propose(model, states_of(liquids), "nose_hoover")
     assert set(known.verdict) == {INSIDE}
+    np.testing.assert_array_equal(known.rdf_factor, 1.0)
     noise = np.abs(1 + 0.8 * np.random.default_rng(1).standard_normal((1, 150)))
     noise[:, :40] = 0
     half = np.exp(-well(0.3, 0.24) / thermal_energy_kj_mol(TEMPERATURE_K))[None]
@@ -119,6 +120,7 @@ def test_verdict_and_distance_tell_a_stranger(model, liquids):
         found = propose(model, states_of(liquids.take([0]), rdf=rdf), "nose_hoover")
         assert found.verdict[0] == OUTSIDE, name
         assert found.distance[0] > 2, name
+        assert 0.98 < found.rdf_factor[0] < 1.02
 
 
 def test_a_friction_beyond_the_training_rows_is_on_the_edge(model, liquids):
@@ -200,10 +202,13 @@ def test_predicted_friction_brings_a_real_run_to_the_target(liquids, tmp_path):
     model = mobcg.train(rows, mobcg.DEFAULTS, 1, silent)
     target = run(well(0.5, 0.48), "nose_hoover", 0.0, 7, tmp_path / "run")
     wanted = target["diffusion_nm2_ns"] / 3
-    found = propose(
-        model, one_state(target["rdf"], 5.0, TEMPERATURE_K, 25.0, wanted, 160), "langevin", pressure_bar=None
-    )
+    state = one_state(target["rdf"], 5.0, TEMPERATURE_K, 25.0, wanted, 160)
+    found = propose(model, state, "langevin", pressure_bar=None)
     reached = run(found.potential_kj_mol[0], "langevin", found.friction_1_ps[0], 9, tmp_path / "run", 300)
     assert reached["diffusion_nm2_ns"] == pytest.approx(wanted, rel=0.2)
     assert np.abs(np.array(reached["rdf"]) - target["rdf"]).mean() < 0.03
+    low = dataclasses.replace(state, rdf=0.99 * state.rdf)
+    same = propose(model, low, "langevin", pressure_bar=None)
+    assert same.rdf_factor[0] == pytest.approx(1 / 0.99, abs=2e-3)
+    assert same.friction_1_ps[0] == pytest.approx(found.friction_1_ps[0], rel=0.1)
     assert len(structure_rows(rows)) == 3

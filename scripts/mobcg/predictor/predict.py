@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,11 @@ from mobcg.units import BAR_PER_ATM, BAR_PER_KJ_MOL_NM3, thermal_energy_kj_mol
 INSIDE_DISTANCE, EDGE_DISTANCE = 1.0, 2.0
 # ln(ν/ν₀) beyond that of the training rows by more than this: the friction is an extrapolation.
 RATIO_MARGIN = 0.3
+# Multiples of g(r) that a wrong normalisation may call for, and the distance that one must bring it to.
+COARSE_STEPS: NDArray[np.float64] = np.arange(-15, 16) * 1e-3
+FINE_STEPS: NDArray[np.float64] = np.arange(-9, 10) * 1e-4
+MUCH_NEARER = 0.7
+TAIL_TOLERANCE = 1e-3
 INSIDE, EDGE, OUTSIDE = "inside", "edge", "outside"
 VERDICTS = (INSIDE, EDGE, OUTSIDE)
 WITHOUT = "nose_hoover"
@@ -64,6 +69,8 @@ class Proposal:
         (n,): expected pressure of the potential at the density of the state; None where nothing is known of it.
     distance
         (n,): distance to the training data; 1 holds 95 % of held-out liquids.
+    rdf_factor
+        (n,): what g(r) was multiplied by, 1 but for curves whose tail no liquid has; see `consistent_tail`.
     verdict
         (n,) text: inside, edge or outside of what the model learned from.
     """
@@ -79,6 +86,7 @@ class Proposal:
     scale_factor: NDArray[np.float64]
     pressure_bar: NDArray[np.float64] | None
     distance: NDArray[np.float64]
+    rdf_factor: NDArray[np.float64]
     verdict: NDArray[np.str_]
 
 
@@ -130,6 +138,7 @@ def _propose(model: Any, states: States, thermostat: str, pressure_bar: float | 
     if thermostat in THERMOSTATS and thermostat not in model.processes:
         advice = f"Train on a release that has runs with {thermostat} friction."
         raise InputError("predict", "thermostat", thermostat, " | ".join((WITHOUT, *model.processes)), advice)
+    states, rdf_factor = consistent_tail(model, states)
     structure = describe(states)
     raw, potential_se = model.raw_potential(structure, states)
     potential = shape(raw, states.rdf)
@@ -172,7 +181,8 @@ def _propose(model: Any, states: States, thermostat: str, pressure_bar: float | 
         scale_factor=compromise.factor,
         pressure_bar=expected_bar,
         distance=distance,
-        verdict=_verdict(distance, log_ratio, model.processes.get(thermostat)),
+        rdf_factor=rdf_factor,
+        verdict=_verdict(distance, rdf_factor, log_ratio, model.processes.get(thermostat)),
     )
 
 
@@ -211,8 +221,31 @@ def _diffusion(log_mobility: NDArray, states: States) -> NDArray[np.float64]:
     return np.exp(log_mobility) / unit / box_factor(states.n_beads)
 
 
-def _verdict(distance: NDArray, log_ratio: NDArray, friction: Process | None) -> NDArray[np.str_]:
+def consistent_tail(model: Any, states: States) -> tuple[States, NDArray[np.float64]]:
+    """Return the states with a g(r) that tends to what it must at large r, and what g(r) was multiplied by, (n,).
+
+    The long waves of a dense liquid hang on the third and fourth decimal of g at large r: a curve that was normalised
+    by another N, or by the mean density of a box that changed, is half a percent off there and is that of no liquid.
+    Where a g(r) is not inside of what was learned from, the multiple of it within 1.5 % that comes nearest to a liquid
+    that was is taken, if it comes much nearer.
+    """
+    factor, distance = np.ones(len(states)), model.distance(describe(states))
+    for row in np.flatnonzero(distance > INSIDE_DISTANCE):
+        best, nearest = 1.0, float(distance[row])
+        for steps in (COARSE_STEPS, FINE_STEPS):
+            trials = best + steps
+            copies = states.take(np.full(trials.size, row))
+            found = model.distance(describe(replace(copies, rdf=copies.rdf * trials[:, None])))
+            if found.min() < nearest:
+                best, nearest = float(trials[np.argmin(found)]), float(found.min())
+        if nearest < MUCH_NEARER * distance[row]:
+            factor[row] = best
+    return replace(states, rdf=states.rdf * factor[:, None]), factor
+
+
+def _verdict(distance: NDArray, rdf_factor: NDArray, log_ratio: NDArray, friction: Process | None) -> NDArray[np.str_]:
     level = np.searchsorted([INSIDE_DISTANCE, EDGE_DISTANCE], distance)
+    level = np.maximum(level, (np.abs(rdf_factor - 1) > TAIL_TOLERANCE).astype(int))
     if friction is not None:
         asked_for_more = log_ratio > largest_log_ratio(friction) + RATIO_MARGIN
         level = np.maximum(level, asked_for_more.astype(int))
@@ -233,6 +266,7 @@ def _potential_alone(potential: NDArray, error: NDArray) -> Proposal:
         scale_factor=np.ones(len(potential)),
         pressure_bar=None,
         distance=unknown,
+        rdf_factor=np.ones(len(potential)),
         verdict=np.full(len(potential), EDGE),
     )
 
