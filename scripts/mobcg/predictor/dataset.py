@@ -79,7 +79,7 @@ class Liquids(States):
     thermostat
         (n,) text: nose_hoover, langevin or dpd.
     run_id, parent_molecule_id, parent_potential_id, potential_id
-        (n,) text: the row, and what it descends from.
+        (n,) text: the row, and what it descends from; parent_molecule_id is empty where there is no molecule.
     """
 
     potential_kj_mol: NDArray[np.float64]
@@ -134,7 +134,7 @@ def read_liquids(directory: Path, fold: str) -> tuple[Liquids, NDArray[np.str_]]
         raise InputError(directory, "coarse", f"no structure row in fold {fold}", "Nosé–Hoover rows with status ok")
     numbers = {name: np.array([row[name] for row in rows], np.float64) for name in NUMBERS}
     parents = {
-        name: np.array([side[row["run_id"]][name] for row in rows], str)
+        name: np.array([side[row["run_id"]][name] or "" for row in rows], str)
         for name in ("parent_molecule_id", "parent_potential_id")
     }
     liquids = Liquids(

@@ -100,7 +100,7 @@ def train(
         "fold": fold,
         "seed": seed,
         "settings": model.settings,
-        "trained_on_molecules": sorted(set(learn.parent_molecule_id.tolist())),
+        "trained_on_molecules": sorted(set(learn.parent_molecule_id.tolist()) - {""}),
         "rows": {side: int(np.sum(still & (split == side))) for side in ("train", "validation", "test")},
         "friction_rows": {side: int(np.sum(~still & (split == side))) for side in ("train", "validation", "test")},
         "parent_potentials": {
