@@ -70,8 +70,20 @@ def test_the_knob_is_turned_no_further_than_it_pays(knob):
     assert (slower < np.exp(0.8 / 1.5) + 0.05).all()
 
 
-def test_a_stronger_potential_is_never_expected_to_be_faster(knob):
+def test_the_factor_has_the_smallest_score_of_all(knob):
     process, _, start = knob
-    odd = tuple(values + 5 for values in start)
-    found = respond(process, *odd, np.broadcast_to(FACTORS, (6, FACTORS.size)))
+    wanted, own_error = start[0] - 1.0, np.full(6, 0.02)
+    chosen = best_factor(process, start, wanted, own_error)
+    found = respond(process, *start, np.broadcast_to(FACTORS, (6, FACTORS.size)))
+    error = np.sqrt(found.rdf_error**2 + 0.02**2)
+    score = np.sqrt((error / 0.1) ** 2 + ((found.log_mobility - wanted[:, None]) / np.log(2)) ** 2)
+    np.testing.assert_allclose(chosen, FACTORS[np.argmin(score, axis=1)], atol=0.05)
+
+
+def test_a_stronger_potential_is_never_expected_to_be_faster(liquids):
+    merged = merge_masses(with_multiples(liquids, slope=0.8))
+    structure = describe(merged)
+    process, _ = train_knob(merged, structure, np.unique(merged.parent_potential_id, return_inverse=True)[1])
+    start = (logarithm_of_mobility(merged), structure.entropy, structure.entropy, structure.entropy)
+    found = respond(process, *start, np.broadcast_to(FACTORS, (len(merged), FACTORS.size)))
     assert (np.diff(found.log_mobility) <= 0).all()

@@ -81,6 +81,22 @@ def test_friction_follows_the_mass(liquids):
     np.testing.assert_allclose(second, first / 2)
 
 
+def test_a_run_with_friction_may_have_another_mass_than_its_twin(liquids):
+    rows = with_friction(liquids, LANGEVIN)
+    slowed = rows.thermostat == "langevin"
+    # By the mass law four times the mass is the same run in twice the time.
+    other = dataclasses.replace(
+        rows,
+        mass_g_mol=np.where(slowed, 4, 1) * rows.mass_g_mol,
+        diffusion_nm2_ns=rows.diffusion_nm2_ns / np.where(slowed, 2, 1),
+        diffusion_nm2_ns_se=rows.diffusion_nm2_ns_se / np.where(slowed, 2, 1),
+        friction_1_ps=rows.friction_1_ps / np.where(slowed, 2, 1),
+    )
+    first, second = (trained(each)[2][0] for each in (rows, other))
+    np.testing.assert_allclose(second.inputs, first.inputs, rtol=1e-5)
+    np.testing.assert_allclose(second.mean(first.inputs, first.terms), first.mean(first.inputs, first.terms), rtol=1e-4)
+
+
 def test_rows_without_a_twin_or_an_effect_teach_nothing(liquids):
     assert trained(liquids)[2] is None
     weak = with_friction(liquids, LANGEVIN, frictions_1_ps=(1e-3,))

@@ -5,6 +5,8 @@ import pytest
 
 from mobcg.coarse.simulate import measure, simulate
 from mobcg.errors import InputError
+from mobcg.observables import finite_size_factor
+from mobcg.predictor.closure import infinite_rdf
 from mobcg.predictor.dataset import States, structure_rows
 from mobcg.predictor.models import mobcg
 from mobcg.predictor.predict import EDGE, INSIDE, OUTSIDE, one_state, predict, propose
@@ -100,6 +102,23 @@ def test_the_knob_goes_from_structure_to_mobility(model, liquids):
     assert alphas[0] > alphas[1] > alphas[2]
     scores = [np.hypot(e / 0.1, np.log2(alpha)) for e, alpha in zip(errors, alphas, strict=True)]
     assert scores[1] == min(scores)
+
+
+def test_the_multiple_that_is_told_is_the_multiple_that_is_given(model, liquids):
+    slow = states_of(liquids, diffusion_nm2_ns=liquids.diffusion_nm2_ns / 2.5)
+    found = propose(model, slow, "nose_hoover", pressure_bar=None)
+    assert (found.scale_factor > 1.05).all()
+    np.testing.assert_allclose(found.potential_kj_mol, found.scale_factor[:, None] * model.predict(slow)[0])
+
+
+def test_diffusion_is_that_of_the_box_of_the_liquid(model, liquids):
+    # The same liquid in two boxes: its g(r), normalised by N − 1, differs by what `infinite_rdf` takes out.
+    small, large = (
+        states_of(liquids, n_beads=np.full(len(liquids), n), rdf=liquids.rdf / infinite_rdf(np.ones(150), n))
+        for n in (100.0, 8000.0)
+    )
+    few, many = (propose(model, states, "langevin").diffusion_nm2_ns for states in (small, large))
+    np.testing.assert_allclose(many / few, finite_size_factor(100) / finite_size_factor(8000), rtol=1e-3)
 
 
 def test_verdict_and_distance_tell_a_stranger(model, liquids):
