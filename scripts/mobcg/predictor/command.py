@@ -249,6 +249,8 @@ def _propose(pairs: Sequence[tuple[Liquid, Rdf]], source: Source, ask: Ask) -> l
     results = []
     for row, (liquid, curve) in enumerate(pairs):
         reasons = list(screening.reasons[row])
+        if proposal.rdf_factor[row] != 1:
+            reasons.append(f"the tail of g(r) is that of no liquid: {proposal.rdf_factor[row]:.4f} times it was used")
         distance = float(proposal.distance[row])
         if np.isnan(distance):
             reasons.append("this model cannot tell how far from its training data the liquid is")

@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike, NDArray
 from mobcg.errors import InputError, SimulationError
 from mobcg.pair import R_NM, core_index
 from mobcg.predictor.dataset import States
-from mobcg.predictor.features import describe, excess_energy
+from mobcg.predictor.features import Structure, describe, excess_energy
 from mobcg.predictor.knob import FACTORS, best_factor, compressibility_factor, respond
 from mobcg.predictor.mobility import (
     THERMOSTATS,
@@ -138,8 +138,7 @@ def _propose(model: Any, states: States, thermostat: str, pressure_bar: float | 
     if thermostat in THERMOSTATS and thermostat not in model.processes:
         advice = f"Train on a release that has runs with {thermostat} friction."
         raise InputError("predict", "thermostat", thermostat, " | ".join((WITHOUT, *model.processes)), advice)
-    states, rdf_factor = consistent_tail(model, states)
-    structure = describe(states)
+    states, structure, rdf_factor = consistent_tail(model, states)
     raw, potential_se = model.raw_potential(structure, states)
     potential = shape(raw, states.rdf)
     scores = model.basis.scores(structure.curves)
@@ -221,15 +220,16 @@ def _diffusion(log_mobility: NDArray, states: States) -> NDArray[np.float64]:
     return np.exp(log_mobility) / unit / box_factor(states.n_beads)
 
 
-def consistent_tail(model: Any, states: States) -> tuple[States, NDArray[np.float64]]:
-    """Return the states with a g(r) that tends to what it must at large r, and what g(r) was multiplied by, (n,).
+def consistent_tail(model: Any, states: States) -> tuple[States, Structure, NDArray[np.float64]]:
+    """Return the states with a g(r) that tends to what it must at large r, described, and its multiple of g(r), (n,).
 
     The long waves of a dense liquid hang on the third and fourth decimal of g at large r: a curve that was normalised
     by another N, or by the mean density of a box that changed, is half a percent off there and is that of no liquid.
     Where a g(r) is not inside of what was learned from, the multiple of it within 1.5 % that comes nearest to a liquid
     that was is taken, if it comes much nearer.
     """
-    factor, distance = np.ones(len(states)), model.distance(describe(states))
+    structure = describe(states)
+    factor, distance = np.ones(len(states)), model.distance(structure)
     for row in np.flatnonzero(distance > INSIDE_DISTANCE):
         best, nearest = 1.0, float(distance[row])
         for steps in (COARSE_STEPS, FINE_STEPS):
@@ -240,7 +240,10 @@ def consistent_tail(model: Any, states: States) -> tuple[States, NDArray[np.floa
                 best, nearest = float(trials[np.argmin(found)]), float(found.min())
         if nearest < MUCH_NEARER * distance[row]:
             factor[row] = best
-    return replace(states, rdf=states.rdf * factor[:, None]), factor
+    if np.all(factor == 1):
+        return states, structure, factor
+    changed = replace(states, rdf=states.rdf * factor[:, None])
+    return changed, describe(changed), factor
 
 
 def _verdict(distance: NDArray, rdf_factor: NDArray, log_ratio: NDArray, friction: Process | None) -> NDArray[np.str_]:
