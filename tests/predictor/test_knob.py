@@ -80,6 +80,16 @@ def test_the_factor_has_the_smallest_score_of_all(knob):
     np.testing.assert_allclose(chosen, FACTORS[np.argmin(score, axis=1)], atol=0.05)
 
 
+def test_nothing_is_proposed_that_would_freeze(knob):
+    process, _, start = knob
+    near_freezing = (np.full(6, np.log(0.03)), *start[1:])
+    chosen = best_factor(process, near_freezing, np.full(6, np.log(0.005)), np.zeros(6))
+    found = respond(process, *near_freezing, chosen[:, None])
+    assert (found.log_mobility[:, 0] > np.log(0.0245)).all()
+    frozen = (np.full(6, np.log(0.001)), *start[1:])
+    np.testing.assert_array_equal(best_factor(process, frozen, np.full(6, np.log(0.0005)), np.zeros(6)), 1.0)
+
+
 def test_a_stronger_potential_is_never_expected_to_be_faster(liquids):
     merged = merge_masses(with_multiples(liquids, slope=0.8))
     structure = describe(merged)

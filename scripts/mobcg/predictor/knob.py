@@ -169,5 +169,6 @@ def best_factor(
     )
     error = np.hypot(moved, own_error[:, None]) / 0.1
     score = np.hypot(error, (log_mobility - wanted[:, None]) / np.log(2))
-    slowest = np.minimum(np.log(LEAST_MOBILITY), log_mobility.max(axis=1))
-    return FACTORS[np.argmin(np.where(log_mobility >= slowest[:, None], score, np.inf), axis=1)]
+    # The unscaled potential always may be: a liquid has its g(r).
+    slowest = np.minimum(np.log(LEAST_MOBILITY), start[0])
+    return FACTORS[np.argmin(np.where((log_mobility >= slowest[:, None]) | (FACTORS <= 1), score, np.inf), axis=1)]
