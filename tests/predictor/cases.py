@@ -133,9 +133,10 @@ def write_tables(directory: Path, liquids: Liquids, held_out: str, moved: dict[s
     ]
     crashed = {**coarse[0], "run_id": "e" * 16, "status": "failed", "reason": "lost atoms", "rdf": None}
     write_rows(folder / "coarse.parquet", "coarse", [*coarse, crashed])
+    parents = dict(zip(liquids.potential_id.tolist(), liquids.parent_potential_id.tolist(), strict=True))
     splits = []
     for row in [*coarse, crashed]:
-        parent = str(row["potential_id"])
+        parent = parents[str(row["potential_id"])]
         side = "test" if row["molecule_id"] == held_out else "validation" if parent == "neopentane-1" else "train"
         splits.append(
             {
