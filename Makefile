@@ -44,6 +44,7 @@ test: setup lint
 # Speed and memory against references measured in the same run.
 bench: setup
 	@python -m mobcg.bench --out results/bench.json
+	@python -m mobcg.predictor.bench
 
 lint: setup
 	@ruff check

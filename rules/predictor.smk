@@ -10,7 +10,9 @@ rule train:
     input:
         rules.assemble_tables.output,
     output:
-        multiext(f"{SCALE}/models/{{fold}}/{{model}}/", "model.json", "weights.npz", "training.json", "README.md"),
+        multiext(
+            f"{SCALE}/models/{{fold}}/{{model}}/", "model.json", "weights.safetensors", "training.json", "README.md"
+        ),
     log:
         f"{RESULTS}/logs/train/{PLAN.scale.name}/{{fold}}.{{model}}.log",
     benchmark:

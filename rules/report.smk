@@ -3,7 +3,8 @@
 # out  {scale}/report/report.html, scoreboard.md, scoreboard.csv, figures/*.png
 # why  people would rather look than read
 
-FIGURES = "scoreboard plane rdf msd potentials convergence mass_law density diffusion overview".split()
+FIGURES = "scoreboard plane rdf msd potentials convergence mass_law density diffusion".split()
+FIGURES += "learning reliability overview".split()
 
 
 # Every figure, the scoreboard, and one page with all of them in it; `snakemake --report` takes them up too.

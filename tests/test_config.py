@@ -259,6 +259,7 @@ def load_scale(path: Path) -> Scale:
         ("coarse", "thermostat_weights", {}),
         ("evaluation", "replicas", 1),
         ("evaluation", "models", ["ibi", "magic"]),
+        ("evaluation", "knob_factors", [0.7, 1.3]),
         ("predictor", "models", ["schnet"]),
     ],
 )

@@ -137,6 +137,17 @@ def test_a_core_without_a_wall_is_refused(rising: np.ndarray) -> None:
         pair.extrapolate_core(rising, 43)
 
 
+def test_many_curves_are_treated_as_each_alone(rdf: np.ndarray) -> None:
+    shifted = np.array([np.roll(rdf, shift) for shift in (0, 3, 6)])
+    shifted[:, :20] = 0
+    potentials = np.array([-np.log(np.maximum(g, 1e-9)) for g in shifted])
+    first = pair.core_index(shifted)
+    assert first.tolist() == [int(pair.core_index(g)) for g in shifted]
+    together = pair.extrapolate_core(potentials, first)
+    for row in range(3):
+        assert np.array_equal(together[row], pair.extrapolate_core(potentials[row], first[row]))
+
+
 def test_excess_entropy_of_an_ideal_gas_is_zero() -> None:
     assert pair.pair_excess_entropy(np.ones(150), 5.0) == pytest.approx(0, abs=1e-12)
 

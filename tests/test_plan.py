@@ -377,6 +377,19 @@ def test_what_a_stage_builds_on_is_in_the_plan(scale: str) -> None:
     assert all("\\" not in canonical_json(spec) for spec in plan.atomistic.values())
 
 
+def test_one_trained_model_serves_its_variants_and_the_knob_is_turned_for_one() -> None:
+    plan = plan_of("demo")
+    trained = {
+        model: plan.evaluation_inputs("benzene", model).get("model")
+        for model in ("ibi_dpd", "bag2024", "mobcg", "mobcg_dpd", "mobcg_langevin")
+    }
+    assert trained["ibi_dpd"] is None
+    assert trained["bag2024"].endswith("models/benzene/bag2024/model.json")
+    assert len({trained[name] for name in ("mobcg", "mobcg_dpd", "mobcg_langevin")}) == 1
+    assert plan.evaluations["benzene.mobcg"]["scale_factors"] == [0.7, 1.0, 1.3]
+    assert plan.evaluations["benzene.mobcg_dpd"]["scale_factors"] == [1.0]
+
+
 def test_the_sizes_that_the_scales_promise() -> None:
     workstation, paper = plan_of("workstation"), plan_of("paper")
     synthetic = Counter(

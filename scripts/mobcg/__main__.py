@@ -266,6 +266,14 @@ def parser() -> argparse.ArgumentParser:
     estimating.add_argument("--json", action="store_true", help="print JSON")
     estimating.set_defaults(run=_estimate)
 
+    for name, module, text in (
+        ("predict", "mobcg.predictor.command", "a potential for a liquid, from its g(r), D, mass and density"),
+        ("compare", "mobcg.predictor.compare", "what a prediction promised beside what its run gave"),
+    ):
+        command = commands.add_parser(name, help=text, add_help=False, prefix_chars="\0")
+        command.add_argument("arguments", nargs=argparse.REMAINDER)
+        command.set_defaults(run=_module(module))
+
     release = commands.add_parser(
         "release", help="validate, compare, describe, download, hand on a release"
     ).add_subparsers(required=True)

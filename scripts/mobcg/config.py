@@ -226,12 +226,31 @@ class Predictor(Section):
 class Evaluation(Section):
     """Coarse-grained runs that score the models."""
 
-    models: list[Literal[MODELS]] = ["ibi", "ibi_scaled", "ibi_dpd", "ibi_langevin", "bag2024", "mobcg"]
+    models: list[Literal[MODELS]] = [
+        "ibi",
+        "ibi_scaled",
+        "ibi_dpd",
+        "ibi_langevin",
+        "bag2024",
+        "mobcg",
+        "mobcg_dpd",
+        "mobcg_langevin",
+    ]
     scale_factors: list[Positive] = [1.2, 1.5, 1.8]
+    knob_factors: list[Positive] = Field(
+        [0.7, 1.0, 1.3],
+        description="settings of the knob of mobcg, from structure to mobility; 1, its own choice, must be among them",
+    )
     replicas: Annotated[int, Field(ge=2)] = 3
     equilibration_ps_100: Positive = 20
     production_ps_100: Positive = 300
     npt_ps_100: Positive = 200
+
+    @model_validator(mode="after")
+    def _own_choice(self) -> Evaluation:
+        if 1.0 not in self.knob_factors:
+            raise ValueError("knob_factors: 1, the model's own choice, must be among them")
+        return self
 
 
 class Scale(Section):

@@ -14,7 +14,8 @@ from mobcg.errors import InputError
 from mobcg.programs import version
 
 OK, WARN, BAD = "ok", "note", "missing"
-PACKAGES = ("snakemake", "rdkit", "freud-analysis", "MDAnalysis", "pyarrow", "scikit-learn", "torch", "matplotlib")
+PACKAGES = ("snakemake", "rdkit", "freud-analysis", "MDAnalysis", "pyarrow", "safetensors", "scikit-learn", "torch")
+PACKAGES += ("matplotlib",)
 
 
 @dataclass(frozen=True)

@@ -40,7 +40,7 @@ THERMOSTAT_FACTOR = {"nose_hoover": 1.0, "langevin": 1.2, "dpd": 2.5}
 # the Gaussian process, for all its trials.
 FRAME_S = 4e-6
 BATCH_S, BATCH_ROWS, NETWORKS = 5e-3, 32, 2
-GAUSSIAN_PROCESS_S = 1.5e-9
+GAUSSIAN_PROCESS_S = 2.5e-9
 ROW_S = 1e-3
 
 # What starting a job costs beside the step itself: Snakemake alone, and with a scheduler between.

@@ -12,7 +12,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import freud
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
@@ -199,6 +198,8 @@ def mean_squared_displacement(positions_nm: NDArray) -> NDArray[np.float64]:
     msd_nm2
         (frames,), the first entry 0.
     """
+    import freud
+
     msd = freud.msd.MSD(mode="window")
     msd.compute(remove_drift(positions_nm))
     return np.array(msd.msd, np.float64)

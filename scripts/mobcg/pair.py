@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import CubicSpline
 
@@ -31,20 +32,22 @@ TABLE_POINTS = 2901
 PERTURBED_WALL_KJ_MOL = 10.0
 
 
-def core_index(rdf: ArrayLike) -> int:
+def core_index(rdf: ArrayLike) -> NDArray[np.intp]:
     """Return the index of the first bin of the grid from which on g(r) can be trusted: the end of the last core bin.
+
+    One number for g(r) of shape (150,), (n,) for (n, 150).
 
     Raises
     ------
     ValueError
-        g(r) never rises above `CORE_RDF`.
+        A g(r) never rises above `CORE_RDF`.
     """
     g = np.asarray(rdf)
-    peak = int(np.argmax(g))
-    if g[peak] <= CORE_RDF:
+    peak = np.argmax(g, axis=-1, keepdims=True)
+    if np.any(np.take_along_axis(g, peak, -1) <= CORE_RDF):
         raise ValueError("g(r) is zero everywhere: there is no liquid in it")
-    core = np.flatnonzero(g[: peak + 1] < CORE_RDF)
-    return int(core[-1] + 1) if core.size else 0
+    bins = np.arange(g.shape[-1])
+    return np.max(np.where((g < CORE_RDF) & (bins <= peak), bins + 1, 0), axis=-1)
 
 
 def potential_of_mean_force(rdf: ArrayLike, temperature_k: float) -> NDArray[np.float64]:
@@ -56,30 +59,42 @@ def potential_of_mean_force(rdf: ArrayLike, temperature_k: float) -> NDArray[np.
     return taper(extrapolate_core(potential, first))
 
 
-def extrapolate_core(potential_kj_mol: ArrayLike, first: int, n_fit: int = 4) -> NDArray[np.float64]:
+def extrapolate_core(potential_kj_mol: ArrayLike, first: ArrayLike, n_fit: int = 4) -> NDArray[np.float64]:
     """Return the potential with its core, bins before `first`, replaced by U = U₁ exp(−(r − r₁)/λ) + const.
 
     The exponential continues value and slope of the first trusted bins; its decay length is a fifth of the distance to
-    contact, short enough to be a wall and long enough for a time step of a few fs.
+    contact, short enough to be a wall and long enough for a time step of a few fs. Shapes: (150,) and one number, or
+    (n, 150) and (n,).
 
     Raises
     ------
     ValueError
-        The potential does not fall with r at the edge of the core, so there is no wall to continue.
+        A potential does not fall with r at the edge of the core, so there is no wall to continue.
     """
-    potential = np.array(potential_kj_mol, np.float64)
-    if first == 0:
-        return potential
-    r = R_NM[first : first + n_fit]
-    slope = float(np.polyfit(r, potential[first : first + n_fit], 1)[0])
-    if slope >= 0:
+    potential, first = np.array(potential_kj_mol, np.float64), np.asarray(first)[..., None]
+    start = np.minimum(first, R_NM.size - n_fit)
+    slope = np.take_along_axis(slopes(potential, n_fit), start, -1)
+    rising = (slope >= 0) & (first > 0)
+    if np.any(rising):
+        where = R_NM[first[rising][0]]
         raise ValueError(
-            f"the potential rises from {r[0]:.3f} nm on: it has no repulsive wall to continue into the core"
+            f"the potential rises from {where:.3f} nm on: it has no repulsive wall to continue into the core"
         )
     decay_nm = R_NM[first] / 5
-    growth = np.exp((R_NM[first] - R_NM[:first]) / decay_nm)
-    potential[:first] = potential[first] - slope * decay_nm * (growth - 1)
-    return potential
+    growth = np.exp((R_NM[first] - R_NM) / decay_nm)
+    inner = np.take_along_axis(potential, first, -1) - slope * decay_nm * (growth - 1)
+    return np.where(np.arange(R_NM.size) < first, inner, potential)
+
+
+def slopes(values: ArrayLike, n_fit: int) -> NDArray[np.float64]:
+    """Return the slopes of the straight lines fitted to `n_fit` neighbouring bins each, from each bin on.
+
+    (150 − n_fit + 1,) for a curve of shape (150,), or (n, …) for (n, 150); per nm.
+    """
+    steps = np.arange(n_fit) - (n_fit - 1) / 2
+    return sliding_window_view(np.asarray(values, np.float64), n_fit, axis=-1) @ (
+        steps / (steps @ steps * BIN_WIDTH_NM)
+    )
 
 
 def taper(potential_kj_mol: ArrayLike) -> NDArray[np.float64]:

@@ -35,6 +35,7 @@ from mobcg.errors import InputError
 from mobcg.molecule import Species, molecules_in_box, species_of, topology_path
 from mobcg.pair import CUTOFF_NM
 from mobcg.records import atomic_path
+from mobcg.schema import TRAINED_MODELS
 
 # Those who plan find what makes an id here too.
 from mobcg.spec import Spec as Spec
@@ -226,8 +227,9 @@ class Plan:
             "atomistic": [self.record_path("atomistic", name) for name in runs],
             "potential": self.record_path("potentials", parent_id),
         }
-        trained = {"model": f"{self.scale_dir}/models/{molecule_id}/{model}/model.json"}
-        return files | trained if model in self.scale.predictor.models else files
+        if model not in TRAINED_MODELS:
+            return files
+        return files | {"model": f"{self.scale_dir}/models/{molecule_id}/{TRAINED_MODELS[model]}/model.json"}
 
     def model_settings(self, model: str) -> Spec:
         """Return the settings of a model's training that the scale chooses."""
@@ -477,13 +479,14 @@ def _prior_shards(scale: Scale) -> dict[str, Spec]:
 
 def _evaluation(scale: Scale, molecule: Molecule, model: str, parent_id: str) -> Spec:
     section = scale.evaluation
+    factors = {"ibi_scaled": section.scale_factors, "mobcg": section.knob_factors}
     return {
         "kind": "evaluation",
         "protocol": PROTOCOL["evaluation"],
         "molecule_id": molecule.id,
         "model": model,
         "parent_potential_id": parent_id,
-        "scale_factors": section.scale_factors if model == "ibi_scaled" else [1.0],
+        "scale_factors": factors.get(model, [1.0]),
         "replicas": section.replicas,
         "equilibration_ps_100": section.equilibration_ps_100,
         "production_ps_100": section.production_ps_100,

@@ -441,6 +441,8 @@ MODELS = (
     "schnet",
     "hipnn",
 )
+# The trained model behind each of those that are predicted: one model proposes potential, knob and friction.
+TRAINED_MODELS = {"bag2024": "bag2024", "mobcg": "mobcg", "mobcg_dpd": "mobcg", "mobcg_langevin": "mobcg"}
 EVALUATION = Table(
     "evaluation",
     "Every model of every liquid, run in the box of its atomistic parent and scored against it, one replica a row.",
@@ -450,7 +452,11 @@ EVALUATION = Table(
         Column("model", TEXT, "", "what made the potential and the friction", required=True, allowed=MODELS),
         Column("replica", WHOLE, "", "number of the independent replica", required=True, minimum=0),
         _number(
-            "scale_factor", "", "constant that multiplies the potential; 1 but for ibi_scaled", required=True, above=0
+            "scale_factor",
+            "",
+            "constant that multiplies the potential, for mobcg the multiple that it proposes; 1 for others",
+            required=True,
+            above=0,
         ),
         THERMOSTAT,
         FRICTION,

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from mobcg import programs
 from mobcg.coarse.simulate import (
     CoarseRun,
     friction_step_ps,
@@ -16,6 +17,7 @@ from mobcg.coarse.simulate import (
     simulate_npt,
     start_positions,
     time_step_fs,
+    write_run,
 )
 from mobcg.errors import SimulationError
 from mobcg.observables import finite_size_factor, rdf_error
@@ -416,3 +418,19 @@ def test_npt_of_a_liquid_that_only_its_box_held_together_evaporates(tmp_path):
     gone = simulate_npt(SOFT, **state, **lengths, pressure_bar=1.01325, directory=tmp_path)
     assert gone.number_density_nm3 is None
     assert "evaporates" in gone.reason
+
+
+@pytest.mark.parametrize(("thermostat", "friction_1_ps"), [("nose_hoover", 0.0), ("dpd", 0.5)])
+def test_a_written_run_is_the_run_that_would_have_been_made(thermostat, friction_1_ps, tmp_path):
+    state = SOFT_STATE | {"thermostat": thermostat, "friction_1_ps": friction_1_ps, "production_ps_100": 140.0}
+    write_run(SOFT, **state, directory=tmp_path / "written")
+    programs.run(["lmp", "-in", "run.in", "-log", "none"], tmp_path / "written", tmp_path / "written/log")
+    found = np.loadtxt(tmp_path / "written/rdf.txt", skiprows=4)
+    assert found.shape == (150, 4)
+    np.testing.assert_allclose(found[:, 1] / 10, R_NM, atol=1e-9)
+    here = measure(simulate(SOFT, **state, directory=tmp_path / "here"))
+    assert rdf_error(found[:, 2], here["rdf"]) < 0.02
+    time, displacement = np.loadtxt(tmp_path / "written/msd.txt").T
+    step_fs = float((tmp_path / "written/run.in").read_text().split("timestep ")[1].split()[0])
+    slope = np.polyfit(time * step_fs, displacement, 1)[0] / 6 * 1e4  # Å²/fs to nm²/ns
+    assert slope == pytest.approx(here["diffusion_nm2_ns"], rel=0.4)

@@ -5,8 +5,9 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.interpolate import CubicSpline
 
-from mobcg.database.potential_files import write_potential_files
+from mobcg.database.potential_files import write_potential_files, write_release_potentials
 from mobcg.pair import CUTOFF_NM, R_NM, force, potential_of_mean_force
+from mobcg.records import write_rows
 from mobcg.units import ANGSTROM_PER_NM, KJ_PER_KCAL
 from tests.database.cases import rdf_of
 
@@ -50,8 +51,34 @@ def test_gromacs_table_is_equidistant_reaches_beyond_the_cutoff_and_ends_in_zero
     np.testing.assert_allclose(on_grid(table[:, 0], table[:, 6])[:-2], force(WELL)[10:-2], rtol=1e-4, atol=1e-3)
 
 
+def test_of_a_knob_the_own_choice_is_written(tmp_path):
+    runs = [("mobcg", 0.7, 0.5), ("mobcg", 1.0, 1.0), ("mobcg_dpd", 1.0, 2.0)]
+    rows = [
+        {
+            "molecule_id": "benzene",
+            "model": model,
+            "replica": 0,
+            "scale_factor": factor,
+            "thermostat": "nose_hoover",
+            "friction_1_ps": 0.0,
+            "potential_kj_mol": (multiple * WELL).tolist(),
+            "status": "ok",
+            "spec": {},
+            "versions": {},
+        }
+        for model, factor, multiple in runs
+    ]
+    write_rows(tmp_path / "evaluation.parquet", "evaluation", rows)
+    write_release_potentials(tmp_path / "evaluation.parquet", tmp_path)
+    for model, _, multiple in runs[1:]:
+        votca = [line.split() for line in (tmp_path / f"benzene/{model}.votca.pot").read_text().splitlines()]
+        np.testing.assert_allclose([float(line[1]) for line in votca], multiple * WELL, rtol=1e-9)
+
+
 def test_release_has_the_potentials_of_its_models(release):
-    rows = pq.read_table(release / "data/evaluation.parquet", filters=[("model", "==", "mobcg")]).to_pylist()
+    rows = pq.read_table(
+        release / "data/evaluation.parquet", filters=[("model", "==", "mobcg"), ("scale_factor", "==", 1)]
+    ).to_pylist()
     assert sorted(path.name for path in (release / "potentials").iterdir()) == ["benzene", "ethylbenzene", "neopentane"]
     for row in rows:
         names = {path.name for path in (release / "potentials" / row["molecule_id"]).iterdir()}

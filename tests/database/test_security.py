@@ -11,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from safetensors.numpy import save
 
 from mobcg.config import load_molecule
 from mobcg.database.build import read_inputs
@@ -70,6 +71,14 @@ def test_archive_with_other_things_than_arrays_is_refused(editable):
 def test_formats_that_may_hold_code_are_refused(editable, name):
     put(editable, name, pickle.dumps({"x": 1}))
     assert [finding.table for finding in validate(editable.path)] == [name]
+
+
+def test_a_pickle_under_the_name_of_safetensors_is_refused(editable, tmp_path):
+    put(editable, "models/m/weights.safetensors", pickle.dumps(Bomb(tmp_path / "ran")))
+    assert [finding.table for finding in validate(editable.path)] == ["models/m/weights.safetensors"]
+    put(editable, "models/m/weights.safetensors", save({"layer": np.zeros(3, np.float16)}))
+    assert validate(editable.path) == []
+    assert not (tmp_path / "ran").exists()
 
 
 def test_plain_weights_are_accepted(editable):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
@@ -40,11 +41,54 @@ def small_liquids() -> Liquids:
         diffusion_nm2_ns=8.0 * np.sqrt(100 / mass_g_mol),
         n_beads=np.full(len(rows), 1e9),
         potential_kj_mol=potential,
+        diffusion_nm2_ns_se=0.1 * np.sqrt(100 / mass_g_mol),
+        pressure_bar=np.full(len(rows), 50.0),
+        friction_1_ps=np.zeros(len(rows)),
+        thermostat=np.full(len(rows), "nose_hoover"),
         run_id=np.array([f"{i:016x}" for i in range(len(rows))]),
         potential_id=np.array([f"{molecule}-{parent}" for molecule, parent, *_ in rows]),
         parent_molecule_id=np.array([row[0] for row in rows]),
         parent_potential_id=np.array([f"{molecule}-{parent}" for molecule, parent, *_ in rows]),
     )
+
+
+def with_friction(liquids: Liquids, constants: dict[str, float], frictions_1_ps=(0.5, 2.0, 8.0)) -> Liquids:
+    """The liquids and runs of the first mass of each with friction, whose D is (kT/m)/(ν₀ + cγ), c as given."""
+    first = liquids.take(np.arange(len(liquids)) % 3 == 0)
+    parts = [liquids]
+    for thermostat, constant in constants.items():
+        for number, friction in enumerate(frictions_1_ps):
+            kt_m = thermal_energy_kj_mol(TEMPERATURE_K) / first.mass_g_mol
+            own = kt_m / (first.diffusion_nm2_ns / 1000)
+            diffusion = 1000 * kt_m / (own + constant * friction)
+            changed = {
+                "thermostat": np.full(len(first), thermostat),
+                "friction_1_ps": np.full(len(first), friction),
+                "diffusion_nm2_ns": diffusion,
+                "diffusion_nm2_ns_se": 0.01 * diffusion,
+                "run_id": np.array([f"{thermostat[0]}{number}{name[2:]}" for name in first.run_id]),
+            }
+            parts.append(dataclasses.replace(first, **changed))
+    names = [field.name for field in dataclasses.fields(Liquids)]
+    return Liquids(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+
+
+def with_multiples(liquids: Liquids, factors=(1.3, 1.7, 2.2), slope=-1.5) -> Liquids:
+    """The liquids and runs of multiples s of their potentials, with ln D falling by `slope` per ln s."""
+    first = liquids.take(np.arange(len(liquids)) % 3 == 0)
+    parts = [liquids]
+    for factor in factors:
+        potential = factor * first.potential_kj_mol
+        changed = {
+            "potential_kj_mol": potential,
+            "rdf": np.exp(-potential / thermal_energy_kj_mol(TEMPERATURE_K)),
+            "diffusion_nm2_ns": first.diffusion_nm2_ns * factor**slope,
+            "potential_id": np.array([f"{name}x{factor}" for name in first.potential_id]),
+            "run_id": np.array([f"s{factor:.1f}{name[4:]}" for name in first.run_id]),
+        }
+        parts.append(dataclasses.replace(first, **changed))
+    names = [field.name for field in dataclasses.fields(Liquids)]
+    return Liquids(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
 def write_tables(directory: Path, liquids: Liquids, held_out: str, moved: dict[str, str] | None = None) -> Path:
@@ -73,8 +117,10 @@ def write_tables(directory: Path, liquids: Liquids, held_out: str, moved: dict[s
             "molecule_id": liquids.parent_molecule_id[row],
             "potential_id": liquids.potential_id[row],
             "mass_g_mol": liquids.mass_g_mol[row],
-            "thermostat": "nose_hoover",
-            "friction_1_ps": 0.0,
+            "thermostat": str(liquids.thermostat[row]),
+            "friction_1_ps": liquids.friction_1_ps[row],
+            "pressure_bar": liquids.pressure_bar[row],
+            "diffusion_nm2_ns_se": liquids.diffusion_nm2_ns_se[row],
             "temperature_k": liquids.temperature_k[row],
             "number_density_nm3": liquids.number_density_nm3[row],
             "n_beads": int(liquids.n_beads[row]),
@@ -85,12 +131,12 @@ def write_tables(directory: Path, liquids: Liquids, held_out: str, moved: dict[s
         }
         for row in range(len(liquids))
     ]
-    with_friction = {**coarse[0], "run_id": "f" * 16, "thermostat": "langevin", "friction_1_ps": 3.0}
     crashed = {**coarse[0], "run_id": "e" * 16, "status": "failed", "reason": "lost atoms", "rdf": None}
-    write_rows(folder / "coarse.parquet", "coarse", [*coarse, with_friction, crashed])
+    write_rows(folder / "coarse.parquet", "coarse", [*coarse, crashed])
+    parents = dict(zip(liquids.potential_id.tolist(), liquids.parent_potential_id.tolist(), strict=True))
     splits = []
-    for row in [*coarse, with_friction, crashed]:
-        parent = str(row["potential_id"])
+    for row in [*coarse, crashed]:
+        parent = parents[str(row["potential_id"])]
         side = "test" if row["molecule_id"] == held_out else "validation" if parent == "neopentane-1" else "train"
         splits.append(
             {

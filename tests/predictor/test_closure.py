@@ -35,3 +35,13 @@ def test_infinite_rdf_takes_the_finite_box_out():
     # The tail of N beads in a box, normalised by N − 1, lies (1 − S(0))/N above 1.
     np.testing.assert_allclose(infinite_rdf(np.full(150, 1 + (1 - 0.04) / 160), 160), 1.0, atol=1e-4)
     np.testing.assert_array_equal(infinite_rdf(np.ones(150), np.inf), 1.0)
+
+
+def test_many_liquids_are_as_each_alone():
+    random = np.random.default_rng(3)
+    density, n_beads = random.uniform(0.5, 6, 40), random.choice([160.0, 1000.0, np.inf], 40)
+    rdf = 1 - np.exp(-((R_NM / random.uniform(0.3, 0.6, (40, 1))) ** 4))
+    together = direct_correlation(infinite_rdf(rdf, n_beads), density)
+    for row in range(40):
+        alone = direct_correlation(infinite_rdf(rdf[row], n_beads[row]), density[row])
+        np.testing.assert_allclose(together[row], alone, rtol=1e-9, atol=1e-9)

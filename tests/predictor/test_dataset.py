@@ -4,11 +4,11 @@ import numpy as np
 import pytest
 
 from mobcg.errors import InputError
-from mobcg.predictor.dataset import data_hash, merge_masses, read_liquids
-from tests.predictor.cases import write_tables
+from mobcg.predictor.dataset import data_hash, merge_masses, read_liquids, structure_rows
+from tests.predictor.cases import with_friction, write_tables
 
 
-def test_reads_finished_nose_hoover_rows_only(liquids, tmp_path):
+def test_reads_finished_rows_only(liquids, tmp_path):
     found, split = read_liquids(write_tables(tmp_path, liquids, "benzene"), "benzene")
     assert found.run_id.tolist() == liquids.run_id.tolist()
     np.testing.assert_array_equal(found.potential_kj_mol, liquids.potential_kj_mol)
@@ -50,6 +50,22 @@ def test_an_unknown_fold_names_the_known_ones(liquids, tmp_path):
 def test_a_missing_table_is_named(tmp_path):
     with pytest.raises(InputError, match=r"no data/grid\.parquet"):
         read_liquids(tmp_path, "benzene")
+
+
+def test_rows_with_friction_are_read_but_are_no_structure_rows(liquids, tmp_path):
+    more = with_friction(liquids, {"langevin": 1.5})
+    found, _ = read_liquids(write_tables(tmp_path, more, "benzene"), "benzene")
+    assert sorted(found.run_id) == sorted(more.run_id)
+    assert set(found.friction_1_ps[found.thermostat == "langevin"]) == {0.5, 2.0, 8.0}
+    assert structure_rows(found).run_id.tolist() == liquids.run_id.tolist()
+
+
+def test_merge_masses_averages_diffusion_at_the_mass_of_the_first(liquids):
+    # D √m of the three masses is the same in `small_liquids`; twice it in the second makes the mean 4/3 of it.
+    changed = np.where(np.arange(len(liquids)) % 3 == 1, 2, 1) * liquids.diffusion_nm2_ns
+    merged = merge_masses(dataclasses.replace(liquids, diffusion_nm2_ns=changed))
+    np.testing.assert_allclose(merged.diffusion_nm2_ns, 4 / 3 * liquids.diffusion_nm2_ns[::3])
+    np.testing.assert_allclose(merged.diffusion_nm2_ns_se, liquids.diffusion_nm2_ns_se[::3] / np.sqrt(3))
 
 
 def test_merge_masses_averages_the_repeats(liquids):

@@ -12,7 +12,7 @@ from mobcg.predictor.evaluate import evaluate, main, replica_spec
 from mobcg.predictor.train import main as train
 from mobcg.records import read_record, read_rows, write_record
 from mobcg.schema import TABLES
-from tests.predictor.cases import TEMPERATURE_K, well, write_tables
+from tests.predictor.cases import TEMPERATURE_K, well, with_friction, with_multiples, write_tables
 
 MASS, DENSITY, N_BEADS = 25.0, 5.0, 160
 POTENTIAL = well(0.6, 0.48)
@@ -162,6 +162,43 @@ def test_command_line_scores_a_trained_model_and_its_density(liquid, liquids, tm
     assert row["status"] == "ok", row["reason"]
     assert np.isfinite(row["score"])
     assert (row["density_1atm_kg_m3"] is None) == ("density" in (row["reason"] or ""))
+
+
+@pytest.fixture(scope="module")
+def model_dir(liquids, tmp_path_factory):
+    directory = tmp_path_factory.mktemp("trained")
+    rows = with_multiples(with_friction(liquids, {"langevin": 1.5}))
+    tables = write_tables(directory, rows, "benzene")
+    train(["--tables", str(tables), "--model", "mobcg", "--fold", "benzene", "--out", str(directory / "model")])
+    return directory / "model"
+
+
+def test_friction_is_predicted_without_a_calibration_run(liquid, model_dir, tmp_path):
+    slower = liquid | {"diffusion_nm2_ns": liquid["diffusion_nm2_ns"] / 20}
+    spec = {**SPEC, "model": "mobcg_langevin"}
+    lines: list[str] = []
+    (row,) = evaluate(spec, [slower], None, model_dir, tmp_path, lines.append)
+    assert (row["status"], row["thermostat"], row["scale_factor"]) == ("ok", "langevin", 1.0)
+    assert row["friction_1_ps"] > 0
+    assert row["diffusion_nm2_ns"] < 0.7 * liquid["diffusion_nm2_ns"]
+    assert not (tmp_path / "calibration.json").exists()
+    assert "of the training data" in lines[0]
+
+
+def test_a_friction_that_was_never_learned_is_a_row_with_its_reason(liquid, model_dir, tmp_path):
+    (row,) = evaluate({**SPEC, "model": "mobcg_dpd"}, [liquid], None, model_dir, tmp_path, silent)
+    assert (row["status"], row["thermostat"]) == ("failed", "dpd")
+    assert "no run with dpd friction" in row["reason"]
+
+
+def test_each_setting_of_the_knob_is_a_row(liquid, model_dir, tmp_path):
+    spec = {**SPEC, "model": "mobcg", "scale_factors": [1.0, 1.5]}
+    lines: list[str] = []
+    rows = evaluate(spec, [liquid], None, model_dir, tmp_path, lines.append)
+    assert [(row["scale_factor"], row["status"]) for row in rows] == [(1.0, "ok"), (1.5, "ok")]
+    own, turned = (np.array(row["potential_kj_mol"]) for row in rows)
+    assert turned.min() < 1.2 * own.min()
+    assert "factor 1.5: proposes U × " in lines[1]
 
 
 def test_a_model_that_learned_from_the_molecule_is_refused(liquid, liquids, tmp_path):

@@ -1,55 +1,233 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
+from mobcg.coarse.simulate import measure, simulate
 from mobcg.errors import InputError
+from mobcg.observables import finite_size_factor
+from mobcg.predictor.closure import infinite_rdf
+from mobcg.predictor.dataset import States, structure_rows
 from mobcg.predictor.models import mobcg
-from mobcg.predictor.predict import predict
+from mobcg.predictor.predict import EDGE, INSIDE, OUTSIDE, one_state, predict, propose
 from mobcg.predictor.storage import save_model
+from mobcg.predictor.virial import cavity_logarithm, virial_pressure_bar
+from mobcg.units import thermal_energy_kj_mol
+from tests.predictor.cases import TEMPERATURE_K, well, with_friction, with_multiples
+
+
+def silent(line: str) -> None:
+    pass
 
 
 @pytest.fixture(scope="module")
-def model_dir(liquids, tmp_path_factory):
-    directory = tmp_path_factory.mktemp("model")
-    save_model(directory, "mobcg", mobcg.train(liquids, mobcg.DEFAULTS, 1, lambda line: None))
-    return directory
+def rows(liquids):
+    return with_multiples(with_friction(liquids, {"langevin": 1.5, "dpd": 0.4}))
 
 
-def test_predicts_what_the_model_does(model_dir, liquids):
-    found = predict(model_dir, liquids.rdf[4], 2.0, 298.15, 90.0, 3.0, 1e9)
-    direct, error = mobcg.train(liquids, mobcg.DEFAULTS, 1, lambda line: None).predict(liquids.take([4]))
-    np.testing.assert_allclose(found.potential_kj_mol, direct[0])
-    np.testing.assert_allclose(found.potential_kj_mol_se, error[0])
+@pytest.fixture(scope="module")
+def model(rows):
+    return mobcg.train(rows, mobcg.DEFAULTS, 1, silent)
 
 
-def test_neither_mass_nor_diffusion_move_the_potential(model_dir, liquids):
-    first = predict(model_dir, liquids.rdf[0], 2.0, 298.15, 78.0, 1.1)
-    second = predict(model_dir, liquids.rdf[0], 2.0, 298.15, 200.0, 50.0)
-    np.testing.assert_array_equal(first.potential_kj_mol, second.potential_kj_mol)
+def states_of(liquids, **changes) -> States:
+    names = [field.name for field in dataclasses.fields(States)]
+    return States(**{name: changes.get(name, getattr(liquids, name)) for name in names})
+
+
+def test_a_saved_model_proposes_the_same(model, liquids, tmp_path):
+    save_model(tmp_path, "mobcg", model)
+    state = one_state(liquids.rdf[4], 2.0, TEMPERATURE_K, 90.0, 3.0, 1e9)
+    for thermostat in ("nose_hoover", "dpd", "langevin"):
+        found, direct = predict(tmp_path, state, thermostat), propose(model, state, thermostat)
+        for name, value in vars(direct).items():
+            np.testing.assert_array_equal(getattr(found, name), value, err_msg=name)
+
+
+def test_many_liquids_at_once_are_each_as_alone(model, liquids):
+    together = propose(model, states_of(liquids), "dpd")
+    for row in (0, 7):
+        alone = propose(model, states_of(liquids).take([row]), "dpd")
+        np.testing.assert_allclose(together.potential_kj_mol[row], alone.potential_kj_mol[0], atol=1e-9)
+        np.testing.assert_allclose(together.friction_1_ps[row], alone.friction_1_ps[0])
+
+
+@pytest.mark.parametrize("thermostat", ["nose_hoover", "langevin", "dpd"])
+def test_everything_scales_with_mass_and_energy(thermostat, model, liquids):
+    """Twice the energy, eight times the mass: U and p double, times double."""
+    slow = states_of(liquids, diffusion_nm2_ns=liquids.diffusion_nm2_ns / 2)
+    other = states_of(
+        slow,
+        mass_g_mol=8 * slow.mass_g_mol,
+        temperature_k=2 * slow.temperature_k,
+        diffusion_nm2_ns=slow.diffusion_nm2_ns / 2,
+    )
+    first, second = (
+        propose(model, slow, thermostat, pressure_bar=40.0),
+        propose(model, other, thermostat, pressure_bar=80.0),
+    )
+    np.testing.assert_allclose(second.potential_kj_mol, 2 * first.potential_kj_mol, rtol=1e-6, atol=1e-8)
+    np.testing.assert_allclose(second.diffusion_nm2_ns, first.diffusion_nm2_ns / 2)
+    np.testing.assert_allclose(second.alpha, first.alpha)
+    np.testing.assert_array_equal(second.scale_factor, first.scale_factor)
+    if thermostat != "nose_hoover":
+        np.testing.assert_allclose(second.friction_1_ps, first.friction_1_ps / 2)
+        assert (first.friction_1_ps > 0).all()
+
+
+def test_friction_leaves_the_potential_for_the_structure_alone(model, liquids):
+    found = propose(model, states_of(liquids), "dpd", pressure_bar=None)
+    np.testing.assert_array_equal(found.potential_kj_mol, model.predict(liquids)[0])
+    np.testing.assert_array_equal(found.scale_factor, 1.0)
+
+
+def test_the_potential_has_the_pressure_that_was_asked_for(model, liquids):
+    found = propose(model, states_of(liquids), "langevin", pressure_bar=25.0)
+    np.testing.assert_allclose(found.pressure_bar, 25.0)
+    plain = propose(model, states_of(liquids), "langevin", pressure_bar=None)
+    cavity = cavity_logarithm(plain.potential_kj_mol, liquids.rdf, liquids.temperature_k)
+    # g(r) is that of the atomistic liquid with either potential.
+    cavity += (found.potential_kj_mol - plain.potential_kj_mol) / thermal_energy_kj_mol(TEMPERATURE_K)
+    state = liquids.number_density_nm3, liquids.temperature_k, liquids.n_beads
+    np.testing.assert_allclose(virial_pressure_bar(found.potential_kj_mol, cavity, *state), 25.0, atol=1.0)
+
+
+def test_the_knob_goes_from_structure_to_mobility(model, liquids):
+    slow = states_of(liquids, diffusion_nm2_ns=liquids.diffusion_nm2_ns / 2.5).take([0])
+    settings = [propose(model, slow, "nose_hoover", knob=knob) for knob in (0.7, 1.0, 1.3)]
+    errors, alphas, factors = (
+        [getattr(found, name)[0] for found in settings] for name in ("rdf_error", "alpha", "scale_factor")
+    )
+    assert factors[0] < factors[1] < factors[2]
+    assert alphas[0] > alphas[1] > alphas[2]
+    scores = [np.hypot(e / 0.1, np.log2(alpha)) for e, alpha in zip(errors, alphas, strict=True)]
+    assert scores[1] == min(scores)
+
+
+def test_the_multiple_that_is_told_is_the_multiple_that_is_given(model, liquids):
+    slow = states_of(liquids, diffusion_nm2_ns=liquids.diffusion_nm2_ns / 2.5)
+    found = propose(model, slow, "nose_hoover", pressure_bar=None)
+    assert (found.scale_factor > 1.05).all()
+    np.testing.assert_allclose(found.potential_kj_mol, found.scale_factor[:, None] * model.predict(slow)[0])
+
+
+def test_diffusion_is_that_of_the_box_of_the_liquid(model, liquids):
+    # The same liquid in two boxes: its g(r), normalised by N − 1, differs by what `infinite_rdf` takes out.
+    small, large = (
+        states_of(liquids, n_beads=np.full(len(liquids), n), rdf=liquids.rdf / infinite_rdf(np.ones(150), n))
+        for n in (100.0, 8000.0)
+    )
+    few, many = (propose(model, states, "langevin").diffusion_nm2_ns for states in (small, large))
+    np.testing.assert_allclose(many / few, finite_size_factor(100) / finite_size_factor(8000), rtol=1e-3)
+
+
+def test_verdict_and_distance_tell_a_stranger(model, liquids):
+    known = propose(model, states_of(liquids), "nose_hoover")
+    assert set(known.verdict) == {INSIDE}
+    np.testing.assert_array_equal(known.rdf_factor, 1.0)
+    noise = np.abs(1 + 0.8 * np.random.default_rng(1).standard_normal((1, 150)))
+    noise[:, :40] = 0
+    half = np.exp(-well(0.3, 0.24) / thermal_energy_kj_mol(TEMPERATURE_K))[None]
+    smaller = propose(model, states_of(liquids.take([0]), rdf=half), "nose_hoover")
+    assert smaller.verdict[0] != INSIDE
+    assert smaller.distance[0] > 1
+    strange = {
+        "noise": noise,
+        "cut short": np.where(np.arange(150) < 55, liquids.rdf[:1], 0.0),
+    }
+    for name, rdf in strange.items():
+        found = propose(model, states_of(liquids.take([0]), rdf=rdf), "nose_hoover")
+        assert found.verdict[0] == OUTSIDE, name
+        assert found.distance[0] > 2, name
+        assert 0.98 < found.rdf_factor[0] < 1.02
+
+
+def test_a_friction_beyond_the_training_rows_is_on_the_edge(model, liquids):
+    crawling = states_of(liquids, diffusion_nm2_ns=liquids.diffusion_nm2_ns / 100)
+    assert set(propose(model, crawling, "langevin").verdict) == {EDGE}
+    assert set(propose(model, crawling, "nose_hoover").verdict) == {INSIDE}
+
+
+def test_a_thermostat_that_was_never_seen_is_refused(liquids):
+    model = mobcg.train(with_friction(liquids, {"langevin": 1.5}), mobcg.DEFAULTS, 1, silent)
+    with pytest.raises(InputError, match="thermostat: found 'dpd'"):
+        propose(model, states_of(liquids), "dpd")
 
 
 @pytest.mark.parametrize(
     ("change", "key"),
     [
-        ({"rdf": np.ones(149)}, "rdf"),
-        ({"rdf": np.zeros(150)}, "rdf"),
-        ({"rdf": np.full(150, np.nan)}, "rdf"),
-        ({"number_density_nm3": -1.0}, "number_density_nm3"),
-        ({"temperature_k": np.inf}, "temperature_k"),
-        ({"n_beads": 0}, "n_beads"),
+        ({"rdf": np.ones((1, 149))}, "rdf"),
+        ({"rdf": np.zeros((1, 150))}, "rdf"),
+        ({"rdf": np.full((1, 150), np.nan)}, "rdf"),
+        ({"number_density_nm3": np.array([-1.0])}, "number_density_nm3"),
+        ({"temperature_k": np.array([np.inf])}, "temperature_k"),
+        ({"diffusion_nm2_ns": np.array([0.0])}, "diffusion_nm2_ns"),
+        ({"n_beads": np.array([0.0])}, "n_beads"),
     ],
 )
-def test_a_value_that_cannot_be_is_named(change, key, model_dir, liquids):
-    values = {
-        "rdf": liquids.rdf[0],
-        "number_density_nm3": 2.0,
-        "temperature_k": 298.15,
-        "mass_g_mol": 90.0,
-        "diffusion_nm2_ns": 3.0,
-    }
+def test_a_value_that_cannot_be_is_named(change, key, model, liquids):
     with pytest.raises(InputError, match=f"predict: {key}: found"):
-        predict(model_dir, **(values | change))
+        propose(model, states_of(liquids.take([0]), **change), "nose_hoover")
 
 
 def test_a_directory_without_a_model_is_named(tmp_path, liquids):
     with pytest.raises(InputError, match="no model"):
-        predict(tmp_path, liquids.rdf[0], 2.0, 298.15, 90.0, 3.0)
+        predict(tmp_path, states_of(liquids), "nose_hoover")
+
+
+def run(potential, thermostat, friction, seed, directory, production_ps_100=150):
+    return measure(
+        simulate(
+            potential,
+            mass_g_mol=25.0,
+            temperature_k=TEMPERATURE_K,
+            number_density_nm3=5.0,
+            n_beads=160,
+            thermostat=thermostat,
+            friction_1_ps=friction,
+            equilibration_ps_100=5,
+            production_ps_100=production_ps_100,
+            seed=seed,
+            directory=directory,
+        )
+    )
+
+
+@pytest.mark.workflow
+def test_predicted_friction_brings_a_real_run_to_the_target(liquids, tmp_path):
+    """Learn from real runs of three liquids, with friction and without; slow a fourth down, which was never seen."""
+    parts = []
+    for number, depth in enumerate((0.3, 0.6, 0.9)):
+        potential = well(depth, 0.48)
+        for seed, friction in enumerate((0.0, 3.0, 20.0)):
+            thermostat = "langevin" if friction else "nose_hoover"
+            found = run(potential, thermostat, friction, seed + 1, tmp_path / "run")
+            changes = {
+                "rdf": np.array([found["rdf"]]),
+                "number_density_nm3": np.array([5.0]),
+                "mass_g_mol": np.array([25.0]),
+                "n_beads": np.array([160.0]),
+                "potential_kj_mol": potential[None],
+                "thermostat": np.array([thermostat]),
+                "friction_1_ps": np.array([friction]),
+                "potential_id": np.array([f"real-{number}"]),
+                "parent_potential_id": np.array([f"real-{number}"]),
+                "run_id": np.array([f"{number}-{seed}"]),
+            } | {name: np.array([found[name]]) for name in ("diffusion_nm2_ns", "diffusion_nm2_ns_se", "pressure_bar")}
+            parts.append(dataclasses.replace(liquids.take([0]), **changes))
+    names = [field.name for field in dataclasses.fields(parts[0])]
+    rows = type(parts[0])(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
+    model = mobcg.train(rows, mobcg.DEFAULTS, 1, silent)
+    target = run(well(0.5, 0.48), "nose_hoover", 0.0, 7, tmp_path / "run")
+    wanted = target["diffusion_nm2_ns"] / 3
+    state = one_state(target["rdf"], 5.0, TEMPERATURE_K, 25.0, wanted, 160)
+    found = propose(model, state, "langevin", pressure_bar=None)
+    reached = run(found.potential_kj_mol[0], "langevin", found.friction_1_ps[0], 9, tmp_path / "run", 300)
+    assert reached["diffusion_nm2_ns"] == pytest.approx(wanted, rel=0.2)
+    assert np.abs(np.array(reached["rdf"]) - target["rdf"]).mean() < 0.03
+    low = dataclasses.replace(state, rdf=0.99 * state.rdf)
+    same = propose(model, low, "langevin", pressure_bar=None)
+    assert same.rdf_factor[0] == pytest.approx(1 / 0.99, abs=2e-3)
+    assert same.friction_1_ps[0] == pytest.approx(found.friction_1_ps[0], rel=0.1)
+    assert len(structure_rows(rows)) == 3

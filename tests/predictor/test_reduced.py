@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+from scipy.interpolate import CubicSpline
 
 from mobcg.pair import R_NM, taper
 from mobcg.predictor.reduced import X, from_reduced, reduced_diffusion, to_reduced
@@ -35,3 +36,16 @@ def test_reduced_diffusion_follows_mass_temperature_and_length():
     assert reduced_diffusion(5.0 * 2, 100.0, 300.0, 5.0 / 8) == pytest.approx(reference)
     # D sqrt(m/kT) ρ^(1/3) by hand: 5e-3 nm²/ps, sqrt(100/2.49434) ps/nm, 5^(1/3)/nm
     assert reference == pytest.approx(5e-3 * np.sqrt(100 / 2.494339) * 5 ** (1 / 3), rel=1e-6)
+
+
+def test_many_curves_are_splined_each_at_its_own_density():
+    random = np.random.default_rng(4)
+    density, curves = random.uniform(0.5, 9, 30), random.normal(size=(30, 150))
+    together = to_reduced(R_NM, curves, density, outside=0.7)
+    back = from_reduced(R_NM, together, density)
+    for row, rho in enumerate(density):
+        x = R_NM * rho ** (1 / 3)
+        expected = np.where(x[-1] < X, 0.7, CubicSpline(x, curves[row])(np.clip(X, x[0], x[-1])))
+        np.testing.assert_allclose(together[row], expected, rtol=1e-9, atol=1e-9)
+        expected = np.where(x <= X[-1], CubicSpline(X, together[row])(np.clip(x, X[0], X[-1])), 0.0)
+        np.testing.assert_allclose(back[row], expected, rtol=1e-9, atol=1e-9)

@@ -154,6 +154,11 @@ def test_scoreboard_marks_the_best_factor():
     assert found["ibi_scaled", 2.2]["score"] is None
 
 
+def test_the_knob_of_mobcg_is_judged_by_its_own_choice():
+    found = board(row("mobcg", 0.7, 0, 1.1, 0.02), row("mobcg", 1.0, 0, 1.9, 0.05), row("mobcg", 1.3, 0, 1.0, 0.02))
+    assert [key for key, value in found.items() if value["best"]] == [("mobcg", 1.0)]
+
+
 def test_a_single_replica_keeps_its_own_errors():
     ibi = board(row("ibi", 1.0, 0, 3.0, 0.02))["ibi", 1.0]
     assert ibi["alpha_se"] == pytest.approx(0.15)

@@ -25,7 +25,7 @@ def test_same_tables_and_seed_give_the_same_files(model, liquids, tmp_path):
     for out in ("first", "second"):
         assert main(arguments(tables, tmp_path / out, model)) == 0
     names = {path.name for path in (tmp_path / "first").iterdir()}
-    assert names == {"model.json", "weights.npz", "training.json", "README.md"}
+    assert names == {"model.json", "weights.safetensors", "training.json", "README.md"}
     for name in names:
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes(), name
 
@@ -37,6 +37,7 @@ def test_training_record_knows_what_was_held_out(liquids, tmp_path):
     assert record["rows"] == {"train": 9, "validation": 3, "test": 6}
     assert record["parent_potentials"] == {"train": 3, "validation": 1, "test": 2}
     assert 0 < record["train_error_kt"] < record["validation_error_kt"] < 1
+    assert 0.2 < record["validation_error_bar_ratio"] < 5
     assert "every row that descends from benzene" in (tmp_path / "out/README.md").read_text()
 
 
@@ -45,7 +46,7 @@ def test_the_held_out_rows_do_not_reach_the_model(liquids, tmp_path):
     poisoned.rdf[liquids.parent_molecule_id == "benzene"] *= 1.5
     for name, rows in (("clean", liquids), ("poisoned", poisoned)):
         main(arguments(write_tables(tmp_path / name, rows, "benzene"), tmp_path / name / "out"))
-    first, second = ((tmp_path / name / "out/weights.npz").read_bytes() for name in ("clean", "poisoned"))
+    first, second = ((tmp_path / name / "out/weights.safetensors").read_bytes() for name in ("clean", "poisoned"))
     assert first == second
 
 

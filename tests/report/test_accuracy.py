@@ -40,3 +40,12 @@ def test_without_multiples_of_ibi_there_is_no_front():
 def test_a_perfect_model_alone_has_no_contour_to_draw():
     with drawing():
         assert plane([score("mobcg", 0.01, 1.0)], []).figure.axes
+
+
+def test_the_knob_is_a_curve_and_its_settings_are_no_models_of_their_own():
+    knob = [score("mobcg", 0.02, 3.0, 0.7), score("mobcg", 0.06, 1.9), score("mobcg", 0.12, 1.2, 1.3)]
+    with drawing():
+        exhibit = plane([*FRONT, *knob], [])
+    assert "mobcg in 1 of 1" in exhibit.seen
+    curves = [line for line in exhibit.figure.axes[0].lines if list(line.get_ydata()) == [3.0, 1.9, 1.2]]
+    assert [list(line.get_xdata()) for line in curves] == [[0.02, 0.06, 0.12]]

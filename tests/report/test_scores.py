@@ -144,3 +144,13 @@ def test_no_rows_give_an_empty_scoreboard():
 )
 def test_numbers_are_rounded_by_their_error(value, error, text):
     assert measured(value, error) == text
+
+
+def test_settings_of_a_knob_are_shown_but_never_the_best():
+    rows = [
+        row("benzene", "mobcg", i, alpha, 0.02, factor) for i in (0, 1) for factor, alpha in ((1.0, 1.9), (1.3, 1.0))
+    ]
+    own, turned = scored(rows)
+    assert (own.label, own.best) == ("mobcg", True)
+    assert (turned.label, turned.best, turned.tied) == ("mobcg, knob × 1.3", False, False)
+    assert [summary.best for summary in summarise([own, turned])] == [True, False]

@@ -248,6 +248,50 @@ def simulate_npt(
     return _with_halvings(time_step_fs(potential_kj_mol, mass_g_mol, temperature_k), attempt)
 
 
+def write_run(
+    potential_kj_mol: ArrayLike,
+    *,
+    mass_g_mol: float,
+    temperature_k: float,
+    number_density_nm3: float,
+    n_beads: int,
+    thermostat: str,
+    friction_1_ps: float,
+    equilibration_ps_100: float,
+    production_ps_100: float,
+    seed: int,
+    directory: Path,
+) -> None:
+    """Write the files of a run for someone else to start: `lmp -in run.in` in `directory`; nothing is run here.
+
+    Parameters as in `simulate`. Instead of frames for us it writes g(r) (`rdf.txt`, 150 bins up to the cutoff), the
+    mean squared displacement (`msd.txt`) and a log of temperature and pressure.
+    """
+    state = _State(mass_g_mol, temperature_k, number_density_nm3, n_beads, seed)
+    spheres = thermostat == "dpd"
+    _write_inputs(directory, state, potential_kj_mol, spheres)
+    step_fs = time_step_fs(
+        potential_kj_mol, mass_g_mol, temperature_k, friction_step_ps(thermostat, friction_1_ps, number_density_nm3)
+    )
+    lengths = _Lengths.of(step_fs, mass_g_mol, equilibration_ps_100, production_ps_100)
+    frames = lengths.production_steps // lengths.frame_steps
+    every = f"{lengths.frame_steps} {frames} {lengths.production_steps}"
+    script = [
+        "# One-bead liquid: `lmp -in run.in` in this directory. First shaken loose and equilibrated,",
+        *_equilibration(state, lengths, spheres),
+        "# then run under the thermostat of the model.",
+        *_thermostat(state, thermostat, friction_1_ps),
+        f"compute rdf all rdf {R_EDGES_NM.size - 1}",
+        f"fix rdf all ave/time {every} c_rdf[*] mode vector file rdf.txt",
+        "compute msd all msd com yes",
+        f"fix msd all ave/time {lengths.frame_steps} 1 {lengths.frame_steps} c_msd[4] file msd.txt",
+        "thermo_style custom step temp c_conservative",
+        f"thermo {max(1, frames // 20) * lengths.frame_steps}",
+        f"run {lengths.production_steps}",
+    ]
+    (directory / SCRIPT_FILE).write_text("\n".join(script) + "\n")
+
+
 def measure(run: CoarseRun) -> dict[str, Any]:
     """Return the measured columns of the table `coarse` of one run, units as in `mobcg.schema`.
 

@@ -38,6 +38,7 @@ MEDIA_TYPES = {
     ".cff": "application/yaml",
     ".yaml": "application/yaml",
     ".npz": "application/zip",
+    ".safetensors": "application/octet-stream",
     ".csv": "text/csv",
 }
 

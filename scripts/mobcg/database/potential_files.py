@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import ArrayLike, NDArray
 
@@ -21,7 +22,7 @@ from mobcg.pair import CUTOFF_NM, R_NM, TABLE_START_NM, tabulate, write_lammps_t
 from mobcg.records import atomic_path
 
 # These run the potential of another model, times a constant or with a friction; the evaluations say which.
-DERIVED_MODELS = ("ibi_scaled", "ibi_dpd", "ibi_langevin", "mobcg_dpd", "mobcg_langevin")
+DERIVED_MODELS = ("ibi_scaled", "ibi_dpd", "ibi_langevin")
 STEP_NM = 0.002
 GROMACS_END_NM = CUTOFF_NM + 1.0  # mdrun wants the table to reach beyond the cutoff by table-extension
 
@@ -79,11 +80,12 @@ def _write_gromacs(path: Path, potential_kj_mol: ArrayLike) -> None:
 def write_release_potentials(evaluation: Path, directory: Path) -> None:
     """Write the potential of every molecule and model of a table of evaluations, those in `DERIVED_MODELS` left out.
 
-    All replicas of a model run one potential; it is taken from the first that has it.
+    All replicas of a model run one potential; it is taken from the first that has it. Of `mobcg` it is the one that it
+    chose itself (factor 1), not those that show its knob.
     """
     kept = ("molecule_id", "model", "thermostat", "friction_1_ps", "n_beads", "box_length_nm", "potential_kj_mol")
     written = set()
-    for row in pq.read_table(evaluation, columns=list(kept)).to_pylist():
+    for row in pq.read_table(evaluation, columns=list(kept), filters=pc.field("scale_factor") == 1).to_pylist():
         potential, name = row.pop("potential_kj_mol"), (row["molecule_id"], row["model"])
         if potential is None or name in written or row["model"] in DERIVED_MODELS:
             continue

@@ -8,27 +8,31 @@ is several times smaller than that of the potential of mean force (βU + ln g it
 from __future__ import annotations
 
 import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
 from numpy.typing import ArrayLike, NDArray
+from scipy.fft import irfft, next_fast_len, rfft
 from scipy.interpolate import CubicSpline
 
 from mobcg.pair import BIN_WIDTH_NM, R_NM
 
 # S(k → 0) = ρ kT κ of molecular liquids near their boiling point: a few hundredths.
 LONG_WAVE_STRUCTURE_FACTOR = 0.04
+# Linear systems of 150 unknowns held in memory together: what the cache of a core takes.
+AT_ONCE = 16
 
 
-def infinite_rdf(rdf: ArrayLike, n_beads: float) -> NDArray[np.float64]:
-    """Return g(r) of the infinite liquid from that of N beads normalised by N − 1, (150,).
+def infinite_rdf(rdf: ArrayLike, n_beads: ArrayLike) -> NDArray[np.float64]:
+    """Return g(r) of the infinite liquid from that of N beads normalised by N − 1, (150,) or (n, 150).
 
     N does not fluctuate in the box, so its pair density goes to ρ² (1 − S(0)/N), and the N − 1 turns g(r) → 1 into
     1 + (1 − S(0))/N (Lebowitz and Percus, Phys. Rev. 122, 1675 (1961)). Small as it is, this step decides the long
     waves: left in, γ of 1000 beads is off by tenths of kT, and that of 160 beads is useless.
     """
-    return np.asarray(rdf, np.float64) * (1 - (1 - LONG_WAVE_STRUCTURE_FACTOR) / n_beads)
+    return np.asarray(rdf, np.float64) * (1 - (1 - LONG_WAVE_STRUCTURE_FACTOR) / np.asarray(n_beads)[..., None])
 
 
-def direct_correlation(rdf: ArrayLike, number_density_nm3: float) -> NDArray[np.float64]:
-    r"""Return the direct correlation function c(r) of a g(r) that is known to 1.5 nm only, (150,).
+def direct_correlation(rdf: ArrayLike, number_density_nm3: ArrayLike) -> NDArray[np.float64]:
+    r"""Return the direct correlation function c(r) of a g(r) that is known to 1.5 nm only, (150,) or (n, 150).
 
     Baxter's factorisation for a c(r) that ends at R (Aust. J. Phys. 21, 563 (1968)) closes on 0 < r < R:
 
@@ -41,28 +45,44 @@ def direct_correlation(rdf: ArrayLike, number_density_nm3: float) -> NDArray[np.
     Parameters
     ----------
     rdf
-        (150,) on the common grid, of the infinite liquid; see `infinite_rdf`.
+        (150,) or (n, 150) on the common grid, of the infinite liquid; see `infinite_rdf`.
     number_density_nm3
-        Beads per nm³.
+        Beads per nm³, one number or (n,).
     """
     h = np.asarray(rdf, np.float64) - 1
+    density = np.asarray(number_density_nm3, np.float64)
+    if h.ndim == 1:
+        return _direct_correlation(h, density)
+    density = np.broadcast_to(density, len(h))
+    parts = (slice(first, first + AT_ONCE) for first in range(0, len(h), AT_ONCE))
+    return np.concatenate([_direct_correlation(h[part], density[part]) for part in parts])
+
+
+def _direct_correlation(h: NDArray, number_density_nm3: NDArray) -> NDArray[np.float64]:
+    strength = 2 * np.pi * BIN_WIDTH_NM * number_density_nm3[..., None]
     n, step = R_NM.size, BIN_WIDTH_NM
-    at_edges = CubicSpline(R_NM, h)(np.arange(n) * step)
-    at_edges[0] = -1.0
-    lag = np.arange(n)[:, None] - np.arange(n)[None, :]
-    kernel = lag * step * at_edges[np.abs(lag)]
+    at_edges = CubicSpline(R_NM, h, axis=-1)(np.arange(n) * step)
+    at_edges[..., 0] = -1.0
+    # (r − t) h(|r − t|) at all lags, −(n − 1) to n − 1, seen as the matrix of r and t without a copy.
+    odd = np.arange(n) * step * at_edges
+    lags = np.concatenate([-odd[..., :0:-1], odd], axis=-1)
+    kernel = sliding_window_view(lags, n, axis=-1)[..., ::-1]
     # Q = −∫ᵣᴿ Q' at the bin centres: half of the own bin, all of those beyond.
-    integral = np.triu(np.full((n, n), step), 1) + np.eye(n) * step / 2
-    slope = np.linalg.solve(np.eye(n) + 2 * np.pi * number_density_nm3 * step * kernel @ integral, -R_NM * h)
-    factor_at_edges = -np.cumsum(slope[::-1])[::-1] * step
-    tail = np.array(
-        [slope[i:] @ factor_at_edges[: n - i] - slope[i] * factor_at_edges[0] / 2 for i in range(n)]
-    )  # trapezoidal: half weight at t = r
-    return (-slope + 2 * np.pi * number_density_nm3 * step * tail) / R_NM
+    matrix = np.cumsum(kernel, axis=-1)
+    matrix -= kernel / 2
+    matrix *= strength[..., None] * step
+    matrix[..., np.arange(n), np.arange(n)] += 1
+    slope = np.linalg.solve(matrix, (-R_NM * h)[..., None])[..., 0]
+    factor_at_edges = -np.cumsum(slope[..., ::-1], axis=-1)[..., ::-1] * step
+    # ∫ᵣᴿ Q'(t) Q(t − r) dt at all r at once, by transform; trapezoidal: half weight at t = r.
+    size = next_fast_len(2 * n, real=True)
+    product = rfft(slope, size, axis=-1) * np.conj(rfft(factor_at_edges, size, axis=-1))
+    tail = irfft(product, size, axis=-1)[..., :n] - slope * factor_at_edges[..., :1] / 2
+    return (-slope + strength * tail) / R_NM
 
 
-def indirect_correlation(rdf: ArrayLike, number_density_nm3: float) -> NDArray[np.float64]:
-    """Return γ(r) = h(r) − c(r), (150,); see `direct_correlation`."""
+def indirect_correlation(rdf: ArrayLike, number_density_nm3: ArrayLike) -> NDArray[np.float64]:
+    """Return γ(r) = h(r) − c(r), (150,) or (n, 150); see `direct_correlation`."""
     return np.asarray(rdf, np.float64) - 1 - direct_correlation(rdf, number_density_nm3)
 
 

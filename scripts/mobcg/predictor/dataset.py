@@ -22,6 +22,18 @@ from mobcg.pair import R_NM
 SPLITS = ("train", "validation", "test")
 # Rows of one potential at one state differ in mass and seed only, and share one g(r).
 STATE_DECIMALS = 6
+# Columns of the table `coarse` that become arrays as they are; a missing number becomes nan.
+NUMBERS = (
+    "rdf",
+    "number_density_nm3",
+    "temperature_k",
+    "mass_g_mol",
+    "diffusion_nm2_ns",
+    "diffusion_nm2_ns_se",
+    "pressure_bar",
+    "friction_1_ps",
+    "n_beads",
+)
 
 
 @dataclass(frozen=True)
@@ -62,11 +74,19 @@ class Liquids(States):
     ----------
     potential_kj_mol
         (n, 150): the pair potential that was run.
+    diffusion_nm2_ns_se, pressure_bar, friction_1_ps
+        (n,) each; the friction is 0 under Nosé–Hoover.
+    thermostat
+        (n,) text: nose_hoover, langevin or dpd.
     run_id, parent_molecule_id, parent_potential_id, potential_id
         (n,) text: the row, and what it descends from; parent_molecule_id is empty where there is no molecule.
     """
 
     potential_kj_mol: NDArray[np.float64]
+    diffusion_nm2_ns_se: NDArray[np.float64]
+    pressure_bar: NDArray[np.float64]
+    friction_1_ps: NDArray[np.float64]
+    thermostat: NDArray[np.str_]
     run_id: NDArray[np.str_]
     potential_id: NDArray[np.str_]
     parent_molecule_id: NDArray[np.str_]
@@ -74,10 +94,9 @@ class Liquids(States):
 
 
 def read_liquids(directory: Path, fold: str) -> tuple[Liquids, NDArray[np.str_]]:
-    """Return the structure rows of the tables in `directory`/data and the side of each in a fold, sorted by run id.
+    """Return the sound rows of the tables in `directory`/data and the side of each in a fold, sorted by run id.
 
-    A structure row is a finished Nosé–Hoover run of a finished potential: friction leaves g(r) alone, but the rows
-    with friction would only repeat it.
+    A sound row is a finished run of a finished potential, whatever its thermostat; see `structure_rows`.
 
     Returns
     -------
@@ -105,18 +124,15 @@ def read_liquids(directory: Path, fold: str) -> tuple[Liquids, NDArray[np.str_]]
         for row in tables["potentials"].select(["potential_id", "potential_kj_mol", "status"]).to_pylist()
         if row["status"] == "ok" and row["potential_kj_mol"] is not None
     }
-    kept = tables["coarse"].filter((pc.field("thermostat") == "nose_hoover") & (pc.field("status") == "ok"))
+    kept = tables["coarse"].filter(pc.field("status") == "ok")
     rows = [
         row
         for row in sorted(kept.to_pylist(), key=lambda row: row["run_id"])
         if row["run_id"] in side and row["potential_id"] in potentials and row["rdf"] is not None
     ]
-    if not rows:
+    if not any(row["thermostat"] == "nose_hoover" for row in rows):
         raise InputError(directory, "coarse", f"no structure row in fold {fold}", "Nosé–Hoover rows with status ok")
-    numbers = {
-        name: np.array([row[name] for row in rows], np.float64)
-        for name in ("rdf", "number_density_nm3", "temperature_k", "mass_g_mol", "diffusion_nm2_ns", "n_beads")
-    }
+    numbers = {name: np.array([row[name] for row in rows], np.float64) for name in NUMBERS}
     parents = {
         name: np.array([side[row["run_id"]][name] or "" for row in rows], str)
         for name in ("parent_molecule_id", "parent_potential_id")
@@ -125,6 +141,7 @@ def read_liquids(directory: Path, fold: str) -> tuple[Liquids, NDArray[np.str_]]
         **numbers,
         **parents,
         potential_kj_mol=np.array([potentials[row["potential_id"]] for row in rows], np.float64),
+        thermostat=np.array([row["thermostat"] for row in rows], str),
         run_id=np.array([row["run_id"] for row in rows], str),
         potential_id=np.array([row["potential_id"] for row in rows], str),
     )
@@ -160,19 +177,36 @@ def check_split(liquids: Liquids, split: NDArray, fold: str, where: object = "sp
         raise InputError(where, "split", f"no train row in fold {fold}", "at least one row to learn from")
 
 
-def merge_masses(liquids: Liquids) -> Liquids:
-    """Return one row for each potential at each state, with the mean g(r) of its runs.
+def structure_rows(liquids: Liquids) -> Liquids:
+    """Return the rows without friction: a friction leaves g(r) alone, and those with it would only repeat it."""
+    return liquids.take(liquids.thermostat == "nose_hoover")
 
-    g(r) of a classical liquid does not depend on the mass of its beads, so the runs that differ in it are repeats:
-    their mean has less noise. Mass, D and run id are those of the first run.
-    """
+
+def state_keys(liquids: Liquids) -> list[tuple]:
+    """Return what rows of one potential at one state share, (n,): all but mass, thermostat and seed."""
     state = np.column_stack([liquids.temperature_k, liquids.number_density_nm3, liquids.n_beads]).round(STATE_DECIMALS)
-    keys = [(name, *row) for name, row in zip(liquids.potential_id, state.tolist(), strict=True)]
+    return [(name, *row) for name, row in zip(liquids.potential_id.tolist(), state.tolist(), strict=True)]
+
+
+def merge_masses(liquids: Liquids) -> Liquids:
+    """Return one row for each potential at each state, with the means of its runs without friction.
+
+    g(r), pressure and D·√m of a classical liquid do not depend on the mass of its beads, so the runs that differ in it
+    are repeats: their mean has less noise. Mass and run id are those of the first run, D is the mean at that mass.
+    """
+    rows = structure_rows(liquids)
     groups: dict[tuple, list[int]] = {}
-    for index, key in enumerate(keys):
+    for index, key in enumerate(state_keys(rows)):
         groups.setdefault(key, []).append(index)
-    merged = liquids.take([rows[0] for rows in groups.values()])
-    merged.rdf[:] = [liquids.rdf[rows].mean(axis=0) for rows in groups.values()]
+    merged = rows.take([members[0] for members in groups.values()])
+    root = np.sqrt(rows.mass_g_mol)
+    for index, members in enumerate(groups.values()):
+        merged.rdf[index] = rows.rdf[members].mean(axis=0)
+        merged.pressure_bar[index] = rows.pressure_bar[members].mean()
+        first = root[members[0]]
+        merged.diffusion_nm2_ns[index] = np.mean(rows.diffusion_nm2_ns[members] * root[members]) / first
+        errors = rows.diffusion_nm2_ns_se[members] * root[members]
+        merged.diffusion_nm2_ns_se[index] = np.linalg.norm(errors) / len(members) / first
     return merged
 
 

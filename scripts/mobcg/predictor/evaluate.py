@@ -29,17 +29,18 @@ from mobcg.errors import InputError, SimulationError
 from mobcg.plan import Spec, run_id
 from mobcg.plan import seed as plan_seed
 from mobcg.predictor.friction import friction_constant, friction_for_1_ps, trial_friction_1_ps
-from mobcg.predictor.predict import predict
+from mobcg.predictor.predict import one_state, propose
 from mobcg.predictor.scoring import Reference, mean_reference, scores
-from mobcg.predictor.storage import MODELS, write_json
+from mobcg.predictor.storage import load_model, write_json
 from mobcg.programs import ProgramError, versions
 from mobcg.records import read_record, work_directory, write_record, write_rows
+from mobcg.schema import TRAINED_MODELS
 from mobcg.step import run_step
 from mobcg.units import BAR_PER_ATM
 
 IBI_MODELS = ("ibi", "ibi_scaled", "ibi_dpd", "ibi_langevin")
 # What the model's name says about the thermostat of its runs.
-FRICTION_MODELS = {"ibi_dpd": "dpd", "ibi_langevin": "langevin"}
+FRICTION_MODELS = {"ibi_dpd": "dpd", "ibi_langevin": "langevin", "mobcg_dpd": "dpd", "mobcg_langevin": "langevin"}
 
 
 @dataclass(frozen=True)
@@ -48,6 +49,14 @@ class Dynamics:
 
     thermostat: str
     friction_1_ps: float
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """What is run for one factor: potential (150,) in kJ/mol, thermostat and friction."""
+
+    potential_kj_mol: NDArray[np.float64]
+    dynamics: Dynamics
 
 
 def factors(spec: Spec) -> list[float]:
@@ -74,15 +83,13 @@ def parent_potential(record: dict[str, Any]) -> NDArray[np.float64]:
     return np.array(record["potential_kj_mol"], np.float64)
 
 
-def predicted_potential(model_dir: Path, molecule_id: str, reference: Reference) -> NDArray[np.float64]:
-    """Return the potential that a trained model proposes for the atomistic liquid.
+def trained_model(model_dir: Path, molecule_id: str) -> Any:
+    """Return the model in a directory, which must not have learned from the molecule that it is to be scored on.
 
     Raises
     ------
     InputError
-        The model has learned from the molecule that it is to be scored on.
-    SimulationError
-        What it proposes cannot be run.
+        It has, or there is no model.
     """
     record = model_dir / "training.json"
     if not record.is_file():
@@ -91,15 +98,43 @@ def predicted_potential(model_dir: Path, molecule_id: str, reference: Reference)
     if molecule_id in known:
         advice = f"Give the model of the fold that holds {molecule_id} out."
         raise InputError(model_dir, "trained_on_molecules", molecule_id, "molecules that are not scored here", advice)
-    return predict(
-        model_dir,
+    return load_model(model_dir)
+
+
+def predicted_candidate(
+    model: Any, spec: Spec, factor: float, reference: Reference, report: Callable[[str], None]
+) -> Candidate:
+    """Return what a trained model proposes for the atomistic liquid: no run of it, and no inversion, goes in.
+
+    `factor` turns the knob of `mobcg`; the pressure aimed at is 1 atm. Models without friction, knob or pressure give
+    their potential alone.
+
+    Raises
+    ------
+    SimulationError
+        What it proposes cannot be run, or it learned from no run with the friction that is asked for.
+    """
+    thermostat = FRICTION_MODELS.get(spec["model"], "nose_hoover")
+    if thermostat != "nose_hoover" and thermostat not in model.processes:
+        raise SimulationError(f"the model learned from no run with {thermostat} friction")
+    state = one_state(
         reference.rdf,
         reference.number_density_nm3,
         reference.temperature_k,
         reference.mass_g_mol,
         reference.diffusion_nm2_ns,
         reference.n_molecules,
-    ).potential_kj_mol
+    )
+    proposal = propose(model, state, thermostat, knob=factor)
+    friction = 0.0 if proposal.friction_1_ps is None else float(proposal.friction_1_ps[0])
+    report(
+        f"{spec['molecule_id']}, {spec['model']}, factor {factor:g}: proposes U × {proposal.scale_factor[0]:.2f}, "
+        f"friction {friction:.3g}/ps; expects α {proposal.alpha[0]:.2f} (± {100 * proposal.alpha_se[0]:.0f} %), "
+        f"rdf_error {proposal.rdf_error[0]:.3f}; {proposal.verdict[0]} of the training data (distance "
+        f"{proposal.distance[0]:.2f})"
+    )
+    dynamics = Dynamics(thermostat, friction) if friction > 0 else Dynamics("nose_hoover", 0.0)
+    return Candidate(proposal.potential_kj_mol[0], dynamics)
 
 
 def evaluate(
@@ -136,14 +171,18 @@ def evaluate(
         `lmp` cannot be run.
     """
     _check(spec, potential_record, model_dir)
+    model = trained_model(model_dir, spec["molecule_id"]) if spec["model"] in TRAINED_MODELS else None
     jobs = [(factor, replica) for factor in factors(spec) for replica in range(spec["replicas"])]
     try:
         reference = mean_reference(atomistic)
         if spec["model"] in IBI_MODELS:
             potential = parent_potential(potential_record)
+            dynamics = _dynamics(spec, potential, reference, work, report)
+            candidates = {factor: Candidate(factor * potential, dynamics) for factor in factors(spec)}
         else:
-            potential = predicted_potential(model_dir, spec["molecule_id"], reference)
-        dynamics = _dynamics(spec, potential, reference, work, report)
+            candidates = {
+                factor: predicted_candidate(model, spec, factor, reference, report) for factor in factors(spec)
+            }
     except ProgramError:
         raise
     except SimulationError as error:
@@ -152,9 +191,9 @@ def evaluate(
     rows, started, done = [], time.monotonic(), 0
     for count, (factor, replica) in enumerate(jobs, 1):
         path = work / "records" / f"{run_id(replica_spec(spec, factor, replica))}.parquet"
-        row = _finished(path, factor * potential, dynamics)
+        row = _finished(path, candidates[factor])
         if row is None:
-            row = _run_replica(spec, factor, replica, factor * potential, dynamics, reference, work)
+            row = _run_replica(spec, factor, replica, candidates[factor], reference, work)
             write_record(path, "evaluation", row)
             done += 1
         left_s = (time.monotonic() - started) / max(done, 1) * (len(jobs) - count)
@@ -165,26 +204,27 @@ def evaluate(
 
 def _check(spec: Spec, potential_record: dict[str, Any] | None, model_dir: Path | None) -> None:
     model = spec.get("model")
-    if model not in (*IBI_MODELS, *MODELS):
-        raise InputError("--spec", "model", model, " | ".join((*IBI_MODELS, *MODELS)))
+    if model not in (*IBI_MODELS, *TRAINED_MODELS):
+        raise InputError("--spec", "model", model, " | ".join((*IBI_MODELS, *TRAINED_MODELS)))
     if model in IBI_MODELS and potential_record is None:
         raise InputError(
             "--potential", "", None, f"the IBI record of {spec['molecule_id']}", f"{model} is made from it."
         )
-    if model in MODELS and model_dir is None:
-        raise InputError("--model-dir", "", None, f"the trained {model} of the fold {spec['molecule_id']}")
+    if model in TRAINED_MODELS and model_dir is None:
+        allowed = f"the trained {TRAINED_MODELS[model]} of the fold {spec['molecule_id']}"
+        raise InputError("--model-dir", "", None, allowed)
 
 
 def _run_replica(
     spec: Spec,
     factor: float,
     replica: int,
-    potential: NDArray,
-    dynamics: Dynamics,
+    candidate: Candidate,
     reference: Reference,
     work: Path,
 ) -> dict[str, Any]:
     own_spec = replica_spec(spec, factor, replica)
+    potential, dynamics = candidate.potential_kj_mol, candidate.dynamics
     directory = work / "runs" / run_id(own_spec)
     row = _row(own_spec, dynamics) | {"n_beads": reference.n_molecules, "potential_kj_mol": potential.tolist()}
     try:
@@ -349,7 +389,7 @@ def _failed_row(spec: Spec, factor: float, replica: int, reason: str) -> dict[st
     return _row(replica_spec(spec, factor, replica), dynamics) | {"status": "failed", "reason": reason}
 
 
-def _finished(path: Path, potential: NDArray, dynamics: Dynamics) -> dict[str, Any] | None:
+def _finished(path: Path, candidate: Candidate) -> dict[str, Any] | None:
     """Return the record of a run that is there already, if it is of this potential and friction."""
     if not path.is_file():
         return None
@@ -358,8 +398,10 @@ def _finished(path: Path, potential: NDArray, dynamics: Dynamics) -> dict[str, A
     except InputError as error:
         print(f"{error} It is run again.", file=sys.stderr, flush=True)
         return None
-    same = row["potential_kj_mol"] == potential.tolist() and row["friction_1_ps"] == dynamics.friction_1_ps
-    return row if same else None
+    found = row["potential_kj_mol"], row["thermostat"], row["friction_1_ps"]
+    dynamics = candidate.dynamics
+    asked = candidate.potential_kj_mol.tolist(), dynamics.thermostat, dynamics.friction_1_ps
+    return row if found == asked else None
 
 
 def _summary(row: dict[str, Any]) -> str:

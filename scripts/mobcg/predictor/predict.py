@@ -1,9 +1,10 @@
-"""One shot: the potential that a trained model proposes for a liquid it may never have seen."""
+"""One shot: what a trained model proposes for liquids it never saw: potential, friction, mobility and pressure."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -11,74 +12,325 @@ from numpy.typing import ArrayLike, NDArray
 from mobcg.errors import InputError, SimulationError
 from mobcg.pair import R_NM, core_index
 from mobcg.predictor.dataset import States
+from mobcg.predictor.features import Structure, describe, excess_energy
+from mobcg.predictor.knob import FACTORS, best_factor, compressibility_factor, respond
+from mobcg.predictor.mobility import (
+    THERMOSTATS,
+    box_factor,
+    largest_log_ratio,
+    logarithm_of_mobility,
+    predict_friction,
+    predict_mobility,
+)
+from mobcg.predictor.process import Process
+from mobcg.predictor.reduced import reduced_diffusion
+from mobcg.predictor.shaping import shape
 from mobcg.predictor.storage import load_model
+from mobcg.predictor.virial import cavity_logarithm, pressure_correction_kj_mol, virial_pressure_bar
+from mobcg.units import BAR_PER_ATM, BAR_PER_KJ_MOL_NM3, thermal_energy_kj_mol
+
+# Distances to the training data, in units of that which holds 95 % of held-out liquids.
+INSIDE_DISTANCE, EDGE_DISTANCE = 1.0, 2.0
+# ln(ν/ν₀) beyond that of the training rows by more than this: the friction is an extrapolation.
+RATIO_MARGIN = 0.3
+# Multiples of g(r) that a wrong normalisation may call for, and the distance that one must bring it to.
+COARSE_STEPS: NDArray[np.float64] = np.arange(-15, 16) * 1e-3
+FINE_STEPS: NDArray[np.float64] = np.arange(-9, 10) * 1e-4
+MUCH_NEARER = 0.7
+TAIL_TOLERANCE = 1e-3
+INSIDE, EDGE, OUTSIDE = "inside", "edge", "outside"
+VERDICTS = (INSIDE, EDGE, OUTSIDE)
+WITHOUT = "nose_hoover"
 
 
 @dataclass(frozen=True)
-class Prediction:
-    """U(r) and its standard error on the common grid, (150,) each, in kJ/mol; the error is the model's own estimate."""
+class Proposal:
+    """What is proposed for n liquids.
+
+    Attributes
+    ----------
+    potential_kj_mol, potential_kj_mol_se
+        (n, 150): the pair potential, ready for molecular dynamics, and the standard error of what was learned of it.
+    diffusion_nm2_ns, diffusion_nm2_ns_se
+        (n,): D of the potential without friction, in a box of as many beads as the state says; nan where the model
+        learned nothing of mobility.
+    friction_1_ps
+        (n,): friction under which D becomes that of the state, 0 where it is below that without; None without a
+        thermostat of that kind.
+    alpha_se
+        (n,): standard error of ln α, α = D/D_AA, of the proposal as a whole.
+    alpha
+        (n,): expected D/D_AA: 1 with friction, unless the liquid is too slow without.
+    rdf_error
+        (n,): expected error of g(r), sampling noise apart.
+    scale_factor
+        (n,): multiple of the potential for the structure; 1 with friction.
+    pressure_bar
+        (n,): expected pressure of the potential at the density of the state; None where nothing is known of it.
+    distance
+        (n,): distance to the training data; 1 holds 95 % of held-out liquids.
+    rdf_factor
+        (n,): what g(r) was multiplied by, 1 but for curves whose tail no liquid has; see `consistent_tail`.
+    verdict
+        (n,) text: inside, edge or outside of what the model learned from.
+    """
 
     potential_kj_mol: NDArray[np.float64]
     potential_kj_mol_se: NDArray[np.float64]
+    diffusion_nm2_ns: NDArray[np.float64]
+    diffusion_nm2_ns_se: NDArray[np.float64]
+    friction_1_ps: NDArray[np.float64] | None
+    alpha: NDArray[np.float64]
+    alpha_se: NDArray[np.float64]
+    rdf_error: NDArray[np.float64]
+    scale_factor: NDArray[np.float64]
+    pressure_bar: NDArray[np.float64] | None
+    distance: NDArray[np.float64]
+    rdf_factor: NDArray[np.float64]
+    verdict: NDArray[np.str_]
 
 
-def predict(
-    model_dir: Path,
+def propose(
+    model: Any,
+    states: States,
+    thermostat: str,
+    *,
+    pressure_bar: float | None = BAR_PER_ATM,
+    knob: float = 1.0,
+) -> Proposal:
+    """Return what a trained model proposes for some liquids.
+
+    Parameters
+    ----------
+    model
+        As `mobcg.predictor.storage.load_model` returns it: a `mobcg` model gives all of the proposal, any other model
+        the potential alone.
+    states
+        n liquids; `check_states` says what is allowed.
+    thermostat
+        `nose_hoover`: the potential alone, multiplied by what promises the best compromise between g and D; `dpd` or
+        `langevin`: the potential for the structure, and the friction that brings D to that of the state.
+    pressure_bar
+        Pressure that a tail of the potential aims at, by default 1 atm; None: the potential is left as it is.
+    knob
+        Multiplies the multiple of U that is proposed without friction: below 1 towards structure, above towards
+        mobility.
+
+    Raises
+    ------
+    InputError
+        A state or the thermostat is not allowed, or the model learned from no run with it.
+    SimulationError
+        What the model proposes has no repulsive wall.
+    """
+    check_states(states)
+    if thermostat not in (WITHOUT, *THERMOSTATS):
+        raise InputError("predict", "thermostat", thermostat, " | ".join((WITHOUT, *THERMOSTATS)))
+    try:
+        return _propose(model, states, thermostat, pressure_bar, knob)
+    except ValueError as problem:
+        raise SimulationError(f"the model gives no usable potential: {problem}") from None
+
+
+def _propose(model: Any, states: States, thermostat: str, pressure_bar: float | None, knob: float) -> Proposal:
+    if not hasattr(model, "processes"):
+        return _potential_alone(*model.predict(states))
+    if thermostat in THERMOSTATS and thermostat not in model.processes:
+        advice = f"Train on a release that has runs with {thermostat} friction."
+        raise InputError("predict", "thermostat", thermostat, " | ".join((WITHOUT, *model.processes)), advice)
+    states, structure, rdf_factor = consistent_tail(model, states)
+    raw, potential_se = model.raw_potential(structure, states)
+    potential = shape(raw, states.rdf)
+    scores = model.basis.scores(structure.curves)
+    mobility, mobility_se = predict_mobility(model.processes["mobility"], scores, structure)
+    cavity = cavity_logarithm(raw, states.rdf, states.temperature_k)
+    fluid = potential, cavity, states.number_density_nm3, states.temperature_k
+    pressure = virial_pressure_bar(*fluid, states.n_beads)
+    own_error, wanted = model.own_rdf_error(structure, states), logarithm_of_mobility(states)
+    compromise = _Compromise(np.ones(len(states)), mobility, own_error, pressure)
+    friction, alpha_se, log_ratio = None, mobility_se, np.zeros(len(states))
+    if thermostat in THERMOSTATS:
+        friction, alpha_se, log_ratio = predict_friction(
+            model.processes[thermostat], mobility, mobility_se, structure, states, thermostat
+        )
+    elif "knob" in model.processes:
+        start = (
+            mobility,
+            structure.entropy,
+            excess_energy(potential, structure, states),
+            compressibility_factor(pressure, states),
+        )
+        compromise = _turn_knob(model.processes["knob"], start, states, wanted, own_error, knob)
+    scaled, expected_bar = potential * compromise.factor[:, None], compromise.pressure_bar
+    if pressure_bar is not None:
+        scaled = scaled + pressure_correction_kj_mol(pressure_bar - expected_bar, *fluid)
+        expected_bar = np.full(len(states), float(pressure_bar))
+    log_alpha = compromise.log_mobility - wanted
+    diffusion = _diffusion(compromise.log_mobility, states)
+    distance = model.distance(structure)
+    return Proposal(
+        potential_kj_mol=scaled,
+        potential_kj_mol_se=potential_se * compromise.factor[:, None],
+        diffusion_nm2_ns=diffusion,
+        diffusion_nm2_ns_se=diffusion * mobility_se,
+        friction_1_ps=friction,
+        alpha=np.exp(log_alpha if friction is None else np.minimum(log_ratio, 0.0)),
+        alpha_se=alpha_se,
+        rdf_error=compromise.rdf_error,
+        scale_factor=compromise.factor,
+        pressure_bar=expected_bar,
+        distance=distance,
+        rdf_factor=rdf_factor,
+        verdict=_verdict(distance, rdf_factor, log_ratio, model.processes.get(thermostat)),
+    )
+
+
+@dataclass(frozen=True)
+class _Compromise:
+    """The multiple of the potential for the structure that is proposed, and what it is expected to do; (n,) each."""
+
+    factor: NDArray
+    log_mobility: NDArray
+    rdf_error: NDArray
+    pressure_bar: NDArray
+
+
+def _turn_knob(
+    process: Process,
+    start: tuple[NDArray, NDArray, NDArray, NDArray],
+    states: States,
+    wanted: NDArray,
+    own_error: NDArray,
+    knob: float,
+) -> _Compromise:
+    factor = np.clip(best_factor(process, start, wanted, own_error) * knob, FACTORS[0], FACTORS[-1])
+    response = respond(process, *start, factor[:, None])
+    ideal_bar = states.number_density_nm3 * thermal_energy_kj_mol(1.0) * states.temperature_k * BAR_PER_KJ_MOL_NM3
+    return _Compromise(
+        factor,
+        response.log_mobility[:, 0],
+        np.hypot(response.rdf_error[:, 0], own_error),
+        response.compressibility_factor[:, 0] * ideal_bar,
+    )
+
+
+def _diffusion(log_mobility: NDArray, states: States) -> NDArray[np.float64]:
+    """Return D (nm²/ns) in the box of the states, from ln D* in the reference box."""
+    unit = reduced_diffusion(1.0, states.mass_g_mol, states.temperature_k, states.number_density_nm3)
+    return np.exp(log_mobility) / unit / box_factor(states.n_beads)
+
+
+def consistent_tail(model: Any, states: States) -> tuple[States, Structure, NDArray[np.float64]]:
+    """Return the states with a g(r) that tends to what it must at large r, described, and its multiple of g(r), (n,).
+
+    The long waves of a dense liquid hang on the third and fourth decimal of g at large r: a curve that was normalised
+    by another N, or by the mean density of a box that changed, is half a percent off there and is that of no liquid.
+    Where a g(r) is not inside of what was learned from, the multiple of it within 1.5 % that comes nearest to a liquid
+    that was is taken, if it comes much nearer.
+    """
+    structure = describe(states)
+    factor, distance = np.ones(len(states)), model.distance(structure)
+    for row in np.flatnonzero(distance > INSIDE_DISTANCE):
+        best, nearest = 1.0, float(distance[row])
+        for steps in (COARSE_STEPS, FINE_STEPS):
+            trials = best + steps
+            copies = states.take(np.full(trials.size, row))
+            found = model.distance(describe(replace(copies, rdf=copies.rdf * trials[:, None])))
+            if found.min() < nearest:
+                best, nearest = float(trials[np.argmin(found)]), float(found.min())
+        if nearest < MUCH_NEARER * distance[row]:
+            factor[row] = best
+    if np.all(factor == 1):
+        return states, structure, factor
+    changed = replace(states, rdf=states.rdf * factor[:, None])
+    return changed, describe(changed), factor
+
+
+def _verdict(distance: NDArray, rdf_factor: NDArray, log_ratio: NDArray, friction: Process | None) -> NDArray[np.str_]:
+    level = np.searchsorted([INSIDE_DISTANCE, EDGE_DISTANCE], distance)
+    level = np.maximum(level, (np.abs(rdf_factor - 1) > TAIL_TOLERANCE).astype(int))
+    if friction is not None:
+        asked_for_more = log_ratio > largest_log_ratio(friction) + RATIO_MARGIN
+        level = np.maximum(level, asked_for_more.astype(int))
+    return np.array(VERDICTS)[level]
+
+
+def _potential_alone(potential: NDArray, error: NDArray) -> Proposal:
+    unknown = np.full(len(potential), np.nan)
+    return Proposal(
+        potential_kj_mol=potential,
+        potential_kj_mol_se=error,
+        diffusion_nm2_ns=unknown,
+        diffusion_nm2_ns_se=unknown,
+        friction_1_ps=None,
+        alpha=unknown,
+        alpha_se=unknown,
+        rdf_error=unknown,
+        scale_factor=np.ones(len(potential)),
+        pressure_bar=None,
+        distance=unknown,
+        rdf_factor=np.ones(len(potential)),
+        verdict=np.full(len(potential), EDGE),
+    )
+
+
+def check_states(states: States) -> None:
+    """Check that states can be asked about.
+
+    Raises
+    ------
+    InputError
+        A value is not finite or not positive, or a g(r) has the wrong shape or no liquid in it.
+    """
+    shape_expected = (len(states), R_NM.size)
+    if states.rdf.shape != shape_expected or not np.all(np.isfinite(states.rdf)) or states.rdf.min() < 0:
+        raise InputError("predict", "rdf", f"shape {states.rdf.shape}", "150 finite values ≥ 0 on the common grid")
+    for name in ("number_density_nm3", "temperature_k", "mass_g_mol", "diffusion_nm2_ns"):
+        values = getattr(states, name)
+        wrong = ~(np.isfinite(values) & (values > 0))
+        if wrong.any():
+            raise InputError("predict", name, float(values[wrong][0]), "a finite number above 0")
+    if not np.all(states.n_beads >= 2):
+        raise InputError("predict", "n_beads", float(states.n_beads.min()), "at least 2, or inf")
+    try:
+        core_index(states.rdf)
+    except ValueError as problem:
+        raise InputError(
+            "predict", "rdf", str(problem), "the g(r) of a liquid, core and first shell included"
+        ) from None
+
+
+def one_state(
     rdf: ArrayLike,
     number_density_nm3: float,
     temperature_k: float,
     mass_g_mol: float,
     diffusion_nm2_ns: float,
     n_beads: float = np.inf,
-) -> Prediction:
-    """Return the potential that the model in `model_dir` proposes, ready for molecular dynamics.
+) -> States:
+    """Return the state of one liquid.
 
     Parameters
     ----------
-    model_dir
-        What `mobcg.predictor.train` wrote.
     rdf
         (150,) on `mobcg.pair.R_NM`, normalised by N − 1.
     number_density_nm3, temperature_k, mass_g_mol, diffusion_nm2_ns
-        The liquid; models of structure alone use neither mass nor D.
+        The liquid; D is that of the atomistic liquid.
     n_beads
-        Molecules of the box in which g(r) was measured, which corrects its normalisation; inf: no correction.
+        Molecules of the box in which g(r) and D were measured; inf: no correction for its size.
+    """
+    numbers = (number_density_nm3, temperature_k, mass_g_mol, diffusion_nm2_ns, n_beads)
+    return States(np.asarray(rdf, np.float64)[None], *(np.array([value], np.float64) for value in numbers))
+
+
+def predict(model_dir: Path, states: States, thermostat: str, **options: Any) -> Proposal:
+    """Return what the model in `model_dir` proposes; see `propose` for the rest.
 
     Raises
     ------
     InputError
-        A value is not finite or not positive, g(r) has the wrong shape or no liquid in it, or the directory holds no
-        model.
+        The directory holds no model, or as `propose`.
     SimulationError
-        What the model proposes has no repulsive wall.
+        As `propose`.
     """
-    curve = np.asarray(rdf, np.float64)
-    if curve.shape != R_NM.shape or not np.all(np.isfinite(curve)) or curve.min() < 0:
-        raise InputError("predict", "rdf", f"shape {curve.shape}", "150 finite values ≥ 0 on the common grid")
-    numbers = {
-        "number_density_nm3": number_density_nm3,
-        "temperature_k": temperature_k,
-        "mass_g_mol": mass_g_mol,
-        "diffusion_nm2_ns": diffusion_nm2_ns,
-    }
-    for name, value in numbers.items():
-        if not (np.isfinite(value) and value > 0):
-            raise InputError("predict", name, value, "a finite number above 0")
-    if not n_beads >= 2:
-        raise InputError("predict", "n_beads", n_beads, "at least 2, or inf")
-    states = States(
-        rdf=curve[None],
-        **{name: np.array([value], np.float64) for name, value in numbers.items()},
-        n_beads=np.array([n_beads], np.float64),
-    )
-    try:
-        core_index(curve)
-    except ValueError as problem:
-        raise InputError(
-            "predict", "rdf", str(problem), "the g(r) of a liquid, core and first shell included"
-        ) from None
-    try:
-        potential, error = load_model(model_dir).predict(states)
-    except ValueError as problem:
-        raise SimulationError(f"the model in {model_dir} gives no usable potential: {problem}") from None
-    return Prediction(potential[0], error[0])
+    return propose(load_model(model_dir), states, thermostat, **options)

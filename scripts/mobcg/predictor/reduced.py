@@ -19,28 +19,48 @@ X_SPACING = 0.015
 X: NDArray[np.float64] = (np.arange(160) + 0.5) * X_SPACING
 
 
-def to_reduced(r_nm: ArrayLike, values: ArrayLike, number_density_nm3: float, outside: float) -> NDArray[np.float64]:
-    """Return a function of r (nm) on the reduced grid `X`, (160,), by cubic spline.
+def to_reduced(
+    r_nm: ArrayLike, values: ArrayLike, number_density_nm3: ArrayLike, outside: float
+) -> NDArray[np.float64]:
+    """Return functions of r (nm) on the reduced grid `X`, (160,) or (n, 160), by cubic spline.
 
     Parameters
     ----------
     r_nm, values
-        (k,) each.
+        (k,), equally spaced, and (k,) or (n, k).
     number_density_nm3
-        Beads per nm³.
+        Beads per nm³, one number or (n,).
     outside
         Value beyond the last r: 1 for g(r), 0 for what decays to nothing.
     """
-    x = np.asarray(r_nm) * number_density_nm3 ** (1 / 3)
-    reduced = CubicSpline(x, values)(np.clip(X, x[0], x[-1]))
-    reduced[x[-1] < X] = outside
-    return reduced
+    r = np.asarray(r_nm, np.float64)
+    wanted = X / np.cbrt(np.asarray(number_density_nm3, np.float64))[..., None]
+    return np.where(wanted <= r[-1], _splines(r, values, wanted), outside)
 
 
-def from_reduced(r_nm: ArrayLike, values: ArrayLike, number_density_nm3: float) -> NDArray[np.float64]:
-    """Return a function on the reduced grid `X` at the distances r (nm), same shape as r; 0 beyond the grid."""
-    x = np.asarray(r_nm) * number_density_nm3 ** (1 / 3)
-    return np.where(x <= X[-1], CubicSpline(X, values)(np.clip(x, X[0], X[-1])), 0.0)
+def from_reduced(r_nm: ArrayLike, values: ArrayLike, number_density_nm3: ArrayLike) -> NDArray[np.float64]:
+    """Return functions on the reduced grid `X`, (160,) or (n, 160), at the distances r (nm), (k,) or (n, k).
+
+    0 beyond the grid; densities as in `to_reduced`.
+    """
+    wanted = np.asarray(r_nm, np.float64) * np.cbrt(np.asarray(number_density_nm3, np.float64))[..., None]
+    return np.where(wanted <= X[-1], _splines(X, values, wanted), 0.0)
+
+
+def _splines(grid: NDArray, values: ArrayLike, wanted: NDArray) -> NDArray[np.float64]:
+    """Return the cubic splines through (n, k) values on an even grid, each at its own (n, m) points clipped to it.
+
+    One banded system serves all; SciPy would evaluate every spline at every point.
+    """
+    values = np.asarray(values, np.float64)
+    coefficients = CubicSpline(grid, values, axis=-1).c
+    points = np.clip(wanted, grid[0], grid[-1])
+    interval = np.clip(((points - grid[0]) / (grid[1] - grid[0])).astype(int), 0, grid.size - 2)
+    offset = points - grid[interval]
+    flat = coefficients.reshape(4, grid.size - 1, -1)
+    place = interval if values.ndim == 1 else (interval, np.arange(len(values))[:, None])
+    cubic, square, slope, value = flat[:, :, 0][:, place] if values.ndim == 1 else flat[:, *place]
+    return ((cubic * offset + square) * offset + slope) * offset + value
 
 
 def reduced_diffusion(

@@ -140,7 +140,8 @@ def scoreboard(table: pa.Table) -> pa.Table:
     Columns: molecule_id, model, scale_factor, thermostat, replicas (finished), failed, then the mean and standard error
     of α, rdf_error, R², pressure, density at 1 atm and friction, and S of the mean α and mean rdf_error with its own
     error; `best` marks the smallest S of a molecule and model, hence the best factor of ibi_scaled. Null where nothing
-    finished.
+    finished. Of mobcg, whose other factors show its knob, `best` is factor 1 whatever they do: its own choice, made
+    before any run.
 
     A standard error is that of the scatter over replicas, or the row's own where there is one replica only; α also
     carries the error of D_AA, which all replicas share.
@@ -151,12 +152,17 @@ def scoreboard(table: pa.Table) -> pa.Table:
     rows = [_board_row(key, members) for key, members in sorted(groups.items())]
     best: dict[tuple[str, str], float] = {}
     for row in rows:
-        if row["score"] is not None:
+        if row["score"] is not None and _stands_for_its_model(row):
             name = row["molecule_id"], row["model"]
             best[name] = min(best.get(name, math.inf), row["score"])
     for row in rows:
-        row["best"] = row["score"] is not None and row["score"] == best[row["molecule_id"], row["model"]]
+        name = row["molecule_id"], row["model"]
+        row["best"] = row["score"] is not None and _stands_for_its_model(row) and row["score"] == best[name]
     return pa.Table.from_pylist(rows, schema=BOARD_SCHEMA)
+
+
+def _stands_for_its_model(row: Mapping[str, Any]) -> bool:
+    return row["model"] != "mobcg" or row["scale_factor"] == 1
 
 
 BOARD_SCHEMA = pa.schema(

@@ -1,7 +1,7 @@
 """Train one model for one fold: `python -m mobcg.predictor.train --tables DIR --model mobcg --fold MOLECULE --out DIR`.
 
 The fold names the molecule whose rows are held out, or `all`. Same tables, settings, seed and threads give the same
-bytes in model.json, weights.npz, training.json and README.md; how long it took is printed.
+bytes in model.json, weights.safetensors, training.json and README.md; how long it took is printed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from threadpoolctl import threadpool_limits
 
 from mobcg.errors import InputError
 from mobcg.pair import CUTOFF_NM, R_NM, TAPER_WIDTH_NM, core_index
-from mobcg.predictor.dataset import Liquids, data_hash, read_liquids
+from mobcg.predictor.dataset import Liquids, data_hash, read_liquids, structure_rows
 from mobcg.predictor.storage import MODELS, model_module, save_model, write_json
 from mobcg.programs import versions
 from mobcg.records import atomic_path
@@ -29,7 +29,7 @@ from mobcg.units import thermal_energy_kj_mol
 
 
 def potential_error_kt(model: Any, liquids: Liquids) -> float:
-    """Return the mean over liquids of the error of the predicted U/kT (dimensionless).
+    """Return the mean over liquids, rows without friction, of the error of the predicted U/kT (dimensionless).
 
     Each is a root mean square over the bins from contact to the taper, weighted by r² g(r), as pairs are.
     """
@@ -42,6 +42,19 @@ def potential_error_kt(model: Any, liquids: Liquids) -> float:
         deviation = (u_predicted - u) / thermal_energy_kj_mol(temperature)
         errors.append(np.sqrt(np.average(deviation**2, weights=R_NM**2 * rdf * seen)))
     return float(np.mean(errors))
+
+
+def error_bar_ratio(model: Any, liquids: Liquids) -> float | None:
+    """Return the error of the predicted U over the standard error that the model gave it, over all liquids.
+
+    Both root mean square, weighted as in `potential_error_kt`: 1 for error bars that hold, None where there are none.
+    """
+    predicted, error_bar = model.predict(liquids)
+    seen = (np.arange(R_NM.size) >= core_index(liquids.rdf)[:, None]) & (R_NM < CUTOFF_NM - TAPER_WIDTH_NM)
+    weights = R_NM**2 * liquids.rdf * seen
+    weights = weights / (weights.sum(axis=1) * liquids.temperature_k**2)[:, None]
+    found, told = (np.sum(weights * values**2) for values in (predicted - liquids.potential_kj_mol, error_bar))
+    return float(np.sqrt(found / told)) if told > 0 else None
 
 
 def train(
@@ -72,12 +85,15 @@ def train(
     if unknown:
         raise InputError("--settings", sorted(unknown)[0], overrides[sorted(unknown)[0]], " | ".join(module.DEFAULTS))
     liquids, split = read_liquids(directory, fold)
-    learn, validation = liquids.take(split == "train"), liquids.take(split == "validation")
+    learn, validation = liquids.take(split == "train"), structure_rows(liquids.take(split == "validation"))
+    still = liquids.thermostat == "nose_hoover"
     report(
-        f"{name}, fold {fold}: {len(learn)} train, {len(validation)} validation, {np.sum(split == 'test')} test rows"
+        f"{name}, fold {fold}: {len(learn)} train rows, {np.sum(~still & (split == 'train'))} of them with friction; "
+        f"{len(validation)} validation rows"
     )
     try:
-        model = module.train(learn, {**module.DEFAULTS, **overrides}, seed, report)
+        released = getattr(module, "RELEASED", {}) if fold == "all" else {}
+        model = module.train(learn, {**module.DEFAULTS, **released, **overrides}, seed, report)
     except ValueError as problem:
         raise InputError(directory, f"fold {fold}", f"{len(learn)} train rows", "enough rows", f"{problem}.") from None
     record = {
@@ -86,12 +102,14 @@ def train(
         "seed": seed,
         "settings": model.settings,
         "trained_on_molecules": sorted(set(learn.parent_molecule_id.tolist()) - {""}),
-        "rows": {side: int(np.sum(split == side)) for side in ("train", "validation", "test")},
+        "rows": {side: int(np.sum(still & (split == side))) for side in ("train", "validation", "test")},
+        "friction_rows": {side: int(np.sum(~still & (split == side))) for side in ("train", "validation", "test")},
         "parent_potentials": {
             side: len(set(liquids.parent_potential_id[split == side])) for side in ("train", "validation", "test")
         },
-        "train_error_kt": potential_error_kt(model, learn),
+        "train_error_kt": potential_error_kt(model, structure_rows(learn)),
         "validation_error_kt": potential_error_kt(model, validation) if len(validation) else None,
+        "validation_error_bar_ratio": error_bar_ratio(model, validation) if len(validation) else None,
         "history": model.history,
         "data_sha256": data_hash(liquids, split),
         "versions": {**versions("mobcg"), "numpy": np.__version__, "torch": torch.__version__},
@@ -119,7 +137,7 @@ def model_card(record: dict[str, Any], description: str) -> str:
             "- Valid for one-component liquids of one-site beads like those it learned from; potentials end at 1.5 nm.",
             "- A pair potential has one g(r) and one D at a state: matching g(r) does not match the mobility.",
             f"- Seed {record['seed']}; SHA-256 of the training data {record['data_sha256']}.",
-            "- Files: model.json (settings), weights.npz (arrays, no pickle), training.json (errors, versions).",
+            "- Files: model.json (settings), weights.safetensors (arrays), training.json (errors, versions).",
             "",
         ]
     )

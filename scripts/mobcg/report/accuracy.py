@@ -11,11 +11,12 @@ from matplotlib.lines import Line2D
 from matplotlib.ticker import MaxNLocator
 
 from mobcg.report.curves import missing_models, plain_log
-from mobcg.report.liquids import Liquid
+from mobcg.report.liquids import Liquid, is_own_choice
 from mobcg.report.scores import MEAN_OF_LIQUIDS, Score, Summary, measured
 from mobcg.report.style import FAINT, LOOKS, MUTED, Exhibit, blank, legend_above, marker_size, panels
 
 ALPHA_TICKS = (1.0, 2.0, 5.0)
+KNOB_MARKER_SIZE = 5.0
 
 
 def _dot(model: str) -> dict:
@@ -117,9 +118,13 @@ def plane(scores: Sequence[Score], liquids: Sequence[Liquid]) -> Exhibit:
         area.axhline(1, color="black", linewidth=0.8)
         if len(front) > 1:
             area.plot([s.rdf_error for s in front], [s.alpha for s in front], color=LOOKS["ibi_scaled"].colour, lw=1.4)
+        knob = sorted((s for s in points if s.model == "mobcg"), key=lambda s: s.scale_factor)
+        if len(knob) > 1:
+            area.plot([s.rdf_error for s in knob], [s.alpha for s in knob], color=LOOKS["mobcg"].colour, lw=1.0)
         for s in points:
             errors = {"xerr": np.nan_to_num(s.rdf_error_se), "yerr": np.nan_to_num(s.alpha_se)}
-            area.errorbar(s.rdf_error, s.alpha, **errors, elinewidth=0.9, zorder=3, **_dot(s.model))
+            dot = _dot(s.model) if is_own_choice(*s.key) else {**_dot(s.model), "markersize": KNOB_MARKER_SIZE}
+            area.errorbar(s.rdf_error, s.alpha, **errors, elinewidth=0.9, zorder=3, **dot)
             if s.model == "ibi_scaled":
                 _factor(area, s, (s.rdf_error, s.alpha), rise=4)
         area.plot(0, 1, marker="o", markersize=9, markerfacecolor="none", color="black", clip_on=False, zorder=4)
@@ -136,6 +141,8 @@ def plane(scores: Sequence[Score], liquids: Sequence[Liquid]) -> Exhibit:
     models = list(dict.fromkeys(score.model for score in usable))
     contour = Line2D([], [], color=MUTED, linewidth=0.7, linestyle=":", label="equal score S = 1, 2, …")
     handles = [_front_handle() if model == "ibi_scaled" else _dot_handle(model) for model in models]
+    if any(not is_own_choice(*score.key) for score in usable):
+        handles.append(Line2D([], [], color=LOOKS["mobcg"].colour, linewidth=1.0, label="knob of mobcg"))
     target = Line2D([], [], marker="o", markersize=9, markerfacecolor="none", color="black", linestyle="none")
     target.set_label("target: g and D of AA")
     legend_above(figure, [*handles, target, contour])

@@ -59,7 +59,14 @@ class Liquid:
 
 def variant_label(model: str, scale_factor: float) -> str:
     """Return the name of a model as shown."""
+    if model == "mobcg" and scale_factor != 1:
+        return f"{LOOKS[model].label}, knob × {scale_factor:g}"
     return f"IBI × {scale_factor:g}" if model == "ibi_scaled" else LOOKS[model].label
+
+
+def is_own_choice(model: str, scale_factor: float) -> bool:
+    """Return whether this is what the model proposes, not another setting of its knob."""
+    return model != "mobcg" or scale_factor == 1
 
 
 def liquids_of(release: Release) -> list[Liquid]:

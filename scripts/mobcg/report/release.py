@@ -34,12 +34,15 @@ class Release:
         Tables that the directory does not hold.
     metadata
         What the footers of the tables say of data version, schema version, licence and commit, where they do.
+    training
+        Model → the record of its training, of the models that the release holds.
     """
 
     name: str
     rows: Mapping[str, list[Row]]
     missing: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
+    training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def ok(self, table: str) -> list[Row]:
         """Return the rows of a table whose run did not fail."""
@@ -64,7 +67,17 @@ def load_release(directory: Path) -> Release:
         raise InputError(directory, "data", "no table", "a release directory with data/*.parquet", "Check --release.")
     rows = {name: _curves_as_arrays(name, read_rows(path)) for name, path in found.items()}
     missing = tuple(name for name in TABLES if name not in found)
-    return Release(directory.resolve().name, rows, missing, _footers(found.values()))
+    return Release(directory.resolve().name, rows, missing, _footers(found.values()), _training(directory))
+
+
+def _training(directory: Path) -> dict[str, Mapping[str, Any]]:
+    paths = sorted(directory.glob("models/*/training.json"))
+    try:
+        return {path.parent.name: json.loads(path.read_text(encoding="utf-8")) for path in paths}
+    except ValueError as error:
+        raise InputError(
+            directory, "models", str(error), "training records as JSON", "Validate the release."
+        ) from error
 
 
 def evaluation_table(directory: Path) -> pa.Table:

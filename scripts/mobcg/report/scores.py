@@ -9,7 +9,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
-from mobcg.report.liquids import variant_label
+from mobcg.report.liquids import is_own_choice, variant_label
 from mobcg.report.release import Row
 from mobcg.schema import MODELS
 
@@ -24,7 +24,8 @@ class Score:
 
     S and its error are those of the mean α and the mean rdf_error.
 
-    `best` marks the smallest S of the liquid, `tied` every other one that lies within `TIE_ERRORS` of it.
+    `best` marks the smallest S of the liquid, `tied` every other one that lies within `TIE_ERRORS` of it; settings of
+    the knob of mobcg that are not its own choice are neither.
     """
 
     molecule_id: str
@@ -115,14 +116,14 @@ def _score(row: Row, name: str | None) -> Score:
 
 
 def _mark_best(scores: list[Score]) -> list[Score]:
-    ranked = [score for score in scores if np.isfinite(score.score)]
+    ranked = [score for score in scores if np.isfinite(score.score) and is_own_choice(*score.key)]
     if not ranked:
         return scores
     best = min(ranked, key=lambda score: score.score)
     marked = []
     for score in scores:
         error = np.hypot(np.nan_to_num(score.score_se), np.nan_to_num(best.score_se))
-        near = bool(score.score - best.score <= TIE_ERRORS * error)
+        near = bool(score.score - best.score <= TIE_ERRORS * error) and is_own_choice(*score.key)
         marked.append(replace(score, best=score is best, tied=near and score is not best))
     return marked
 
@@ -136,7 +137,7 @@ def summarise(scores: Sequence[Score]) -> list[Summary]:
         of_model = [s for s in scores if s.key == key and np.isfinite([s.alpha, s.score]).all()]
         if of_model:
             summaries.append(_summary(key, of_model, n_liquids))
-    complete = [summary for summary in summaries if summary.complete]
+    complete = [summary for summary in summaries if summary.complete and is_own_choice(*summary.key)]
     best = min(complete, key=lambda summary: summary.score, default=None)
     return [replace(summary, best=summary is best) for summary in summaries]
 

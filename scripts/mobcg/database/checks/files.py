@@ -63,7 +63,21 @@ def _is_plain(path: Path) -> bool:
         return True
     if path.suffix not in PLAIN_SUFFIXES:
         return False
+    if path.suffix == ".safetensors":
+        return _is_safetensors(path)
     return _holds_no_objects(path) if path.suffix in (".npz", ".npy") else True
+
+
+def _is_safetensors(path: Path) -> bool:
+    """Return whether a file begins as safetensors do: the length of a JSON header in 8 bytes, and that header."""
+    content = path.read_bytes()
+    length = int.from_bytes(content[:8], "little")
+    if not 2 <= length <= len(content) - 8:
+        return False
+    try:
+        return isinstance(json.loads(content[8 : 8 + length]), dict)
+    except (ValueError, RecursionError):
+        return False
 
 
 def _holds_no_objects(path: Path) -> bool:

@@ -1,4 +1,6 @@
-r"""mobcg: integral-equation theory plus a Gaussian process on what it leaves, everything in reduced quantities.
+r"""mobcg: what a one-bead model of a liquid should be, from its g(r) and D in one shot, in reduced quantities.
+
+Potential. Integral-equation theory plus a Gaussian process on what it leaves:
 
     βU(x) = −ln g(x) + closure(γ(x)) + δ(x),    x = r ρ^(1/3)
 
@@ -7,6 +9,12 @@ learned: a Gaussian process with mean 0 from the reduced curves of h and γ to t
 data, or none near, δ goes to 0 and the closure remains; with more data δ takes over. D of the liquid is no input: g
 and ρ fix U (Henderson), and the D of the atomistic liquid would ask for a potential that does not exist. The mass is
 none either, and temperature enters through kT alone, so scaling of lengths, masses and energies is exact.
+
+Mobility. D of that potential (`mobcg.predictor.mobility`), and either the friction that slows it to the D of the
+atomistic liquid, or the multiple of U that is the best compromise (`mobcg.predictor.knob`).
+
+Pressure. The virial of the potential with the g(r) it was made for; a slow tail takes it to the wanted pressure
+(`mobcg.predictor.virial`).
 """
 
 from __future__ import annotations
@@ -18,30 +26,42 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 
-from mobcg.pair import CUTOFF_NM, R_NM, TAPER_WIDTH_NM, core_index
-from mobcg.predictor.closure import closure, indirect_correlation, infinite_rdf
-from mobcg.predictor.dataset import Liquids, States, merge_masses
-from mobcg.predictor.reduced import X_SPACING, X, from_reduced, to_reduced
+from mobcg.observables import rdf_error
+from mobcg.pair import CUTOFF_NM, R_NM, TAPER_WIDTH_NM
+from mobcg.predictor.dataset import Liquids, States, merge_masses, structure_rows
+from mobcg.predictor.features import Basis, Structure, describe
+from mobcg.predictor.knob import train_knob
+from mobcg.predictor.mobility import THERMOSTATS, train_friction, train_mobility
+from mobcg.predictor.process import LeftOut, Process, fit, kernel, leave_groups_out, squared_distances, state
+from mobcg.predictor.reduced import X, from_reduced, to_reduced
+from mobcg.predictor.response import rdf_response
 from mobcg.predictor.shaping import shape
 from mobcg.units import thermal_energy_kj_mol
 
 CARD = (
-    "Pair potential of a one-bead liquid from g(r), number density and temperature: integral-equation closure plus a "
-    "Gaussian process on its residual, in reduced quantities. Mass and D are not used: structure alone fixes U."
+    "Pair potential, mobility, friction and pressure of a one-bead liquid from g(r), number density, temperature, "
+    "mass and D: integral-equation closure plus Gaussian processes, in reduced quantities. The potential follows from "
+    "structure alone; D enters through the friction (mobcg_dpd, mobcg_langevin), or the multiple of U (mobcg)."
 )
 # Chosen among these by leaving out parent potentials: length scale of the Matérn kernel, noise over signal variance.
 DEFAULTS: dict[str, Any] = {"length_scales": [0.6, 1.2, 2.4, 4.8, 9.6], "noises": [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0]}
-# γ in the core grows to tens; the features hold what matters between contact and the tail.
-GAMMA_RANGE = (-2.0, 3.0)
-# Bins with g below this carry no information on U, and weigh nothing in errors.
-FLOOR_RDF = 1e-9
+# Of the distances of held-out liquids to the nearest training liquid: the one that counts as distance 1.
+DISTANCE_QUANTILE = 0.95
+# Left-out liquids whose error of U is turned into an error of g, for the calibration of the latter.
+CALIBRATION_LIQUIDS = 200
+CURVE_FRACTIONS = (0.0625, 0.125, 0.25, 0.5, 1.0)
+RELIABILITY_BINS = 8
+# Rows, whole parents of them, on which the honest and the random split are compared.
+SPLIT_ROWS = 800
 
 
 @dataclass(frozen=True)
 class Model:
-    """A trained model: features and weights of the training liquids, and the scale of its error at each x."""
+    """A trained model: a basis for structures, and a process for each thing that is predicted.
+
+    `arrays` holds the basis, the processes and three numbers of the calibration; see `processes`.
+    """
 
     settings: dict[str, Any]
     arrays: dict[str, NDArray]
@@ -53,141 +73,221 @@ class Model:
         return cls(settings, arrays)
 
     @cached_property
-    def _factor(self) -> tuple[NDArray, bool]:
-        """Return the Cholesky factor of the training kernel: quick to make again, and too large to keep on disk."""
-        features = self.arrays["features"].astype(np.float64)
-        kernel = _kernel(features, features, self.settings["length_scale"])
-        return cho_factor(kernel + self.settings["noise"] * np.eye(len(kernel)))
+    def basis(self) -> Basis:
+        """Principal components of the structures that were learned from."""
+        return Basis(self.arrays["basis.centre"], self.arrays["basis.axes"])
+
+    @cached_property
+    def processes(self) -> dict[str, Process]:
+        """Name → process: structure, mobility and, where there were rows for them, langevin, dpd and knob."""
+        return {name: Process.restore(name, self.arrays) for name in self.settings["processes"]}
 
     def predict(self, states: States) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return U and its standard error, (n, 150) each, in kJ/mol.
+        """Return U for the structure and its standard error, (n, 150) each, in kJ/mol.
 
         Raises
         ------
         ValueError
             A g(r) has no liquid in it.
         """
-        theory = [_theory(rdf, rho, n) for rdf, rho, n in _structure(states)]
-        features = _features(theory, states.number_density_nm3)
-        kernel = _kernel(features, self.arrays["features"], self.settings["length_scale"])
-        residual = kernel @ self.arrays["weights"]
-        explained = np.sum(kernel * cho_solve(self._factor, kernel.T).T, axis=1)
-        spread = np.sqrt(np.maximum(2.0 - explained, 0.0))[:, None] * self.arrays["error_scale"]
-        potentials, errors = [], []
-        for i, (rdf, rho, _) in enumerate(_structure(states)):
-            energy = thermal_energy_kj_mol(states.temperature_k[i])
-            reduced = theory[i].estimate + from_reduced(R_NM, residual[i], rho)
-            potentials.append(shape(energy * reduced, rdf))
-            errors.append(energy * from_reduced(R_NM, spread[i], rho))
-        return np.array(potentials), np.array(errors)
+        raw, error = self.raw_potential(describe(states), states)
+        return shape(raw, states.rdf), error
 
+    def raw_potential(self, structure: Structure, states: States) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return U as theory and process give it, unshaped, and its standard error, (n, 150) each, in kJ/mol."""
+        scores = self.basis.scores(structure.curves)
+        process = self.processes["structure"]
+        kt = thermal_energy_kj_mol(1.0) * states.temperature_k[:, None]
+        residual, spread = (
+            from_reduced(R_NM, rows, states.number_density_nm3)
+            for rows in (process.mean(scores), process.standard_error(scores))
+        )
+        return kt * (structure.estimate + residual), kt * spread
 
-@dataclass(frozen=True)
-class _Theory:
-    """γ(r), −ln g + closure(γ), the first trusted bin and the g(r) of the infinite liquid, on the common grid."""
+    def distance(self, structure: Structure) -> NDArray[np.float64]:
+        """Return the distance (n,) to the nearest liquid that was learned from; 1 holds 95 % of held-out liquids.
 
-    gamma: NDArray
-    estimate: NDArray
-    first: int
-    rdf: NDArray
+        What lies outside the principal components counts too.
+        """
+        squared = squared_distances(self.basis.scores(structure.curves), self.processes["structure"].inputs).min(axis=1)
+        return np.sqrt(squared + self.basis.strangeness(structure.curves) ** 2) / float(self.arrays["distance_scale"])
 
-
-def _structure(states: States):
-    return zip(states.rdf, states.number_density_nm3, states.n_beads, strict=True)
-
-
-def _theory(rdf: NDArray, number_density_nm3: float, n_beads: float) -> _Theory:
-    rdf_infinite = infinite_rdf(rdf, n_beads)
-    gamma = indirect_correlation(rdf_infinite, number_density_nm3)
-    return _Theory(gamma, closure(gamma) - np.log(np.maximum(rdf_infinite, FLOOR_RDF)), core_index(rdf), rdf_infinite)
-
-
-def _features(theory: list[_Theory], number_density_nm3: NDArray) -> NDArray[np.float64]:
-    """Return (n, 320): x h(x) and x γ(x), γ clipped, so that distances between rows are integrals over space."""
-    rows = []
-    for t, rho in zip(theory, number_density_nm3, strict=True):
-        h = to_reduced(R_NM, t.rdf - 1, rho, 0.0)
-        gamma = np.clip(to_reduced(R_NM, t.gamma, rho, 0.0), *GAMMA_RANGE)
-        rows.append(np.concatenate([X * h, X * gamma]) * X_SPACING**0.5)
-    return np.array(rows)
-
-
-def _kernel(a: NDArray, b: NDArray, length_scale: float) -> NDArray[np.float64]:
-    """Return the Matérn kernel of order 5/2 plus 1 (an unknown constant curve of the same variance), (n, m)."""
-    squared = np.maximum((a**2).sum(1)[:, None] + (b**2).sum(1)[None, :] - 2 * a @ b.T, 0.0)
-    s = np.sqrt(5 * squared) / length_scale
-    return (1 + s + s**2 / 3) * np.exp(-s) + 1.0
+    def own_rdf_error(self, structure: Structure, states: States) -> NDArray[np.float64]:
+        """Return the `rdf_error` to expect of the potential for the structure, (n,), sampling noise apart."""
+        spread = self.processes["structure"].standard_error(self.basis.scores(structure.curves))
+        weights = _weights(structure, states.number_density_nm3)
+        return float(self.arrays["rdf_error_per_kt"]) * np.sqrt(
+            np.sum(weights * spread**2, axis=1) / np.sum(weights, axis=1)
+        )
 
 
 def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callable[[str], None]) -> Model:
-    """Return the Gaussian process on the residuals of the liquids; nothing in it is random, `seed` is not used.
+    """Return the model of the liquids; `seed` only draws the liquids of the learning curve.
 
-    Length scale and noise are those with the smallest error when each parent potential in turn is left out (in closed
-    form), and the largest noise among equals: a single parent says nothing of others, and leaves the closure alone.
-    Errors are of U/kT, weighted by x² g.
+    Errors of U/kT are weighted by x² g; every choice is made by leaving out parent potentials.
     """
     merged = merge_masses(liquids)
-    features, residuals, weights = _training_curves(merged)
+    structure = describe(merged)
+    basis = Basis.of(structure.curves)
+    scores = basis.scores(structure.curves)
     groups = np.unique(merged.parent_potential_id, return_inverse=True)[1]
-    trials = [(length, noise) for length in settings["length_scales"] for noise in settings["noises"]]
-    scored = []
-    for length_scale, noise in trials:
-        kernel = _kernel(features, features, length_scale)
-        left_out, variance = _leave_groups_out(kernel + noise * np.eye(len(kernel)), residuals, groups)
-        scored.append((_weighted_rms(left_out, weights), length_scale, noise, left_out, variance))
-    error, length_scale, noise, left_out, variance = min(scored, key=lambda trial: (trial[0], -trial[2]))
-    closure_error = _weighted_rms(residuals, weights)
+    residuals = _residuals(merged, structure)
+    weights = _weights(structure, merged.number_density_nm3)
+    fits: dict[str, tuple[Process, LeftOut] | None] = {
+        "structure": fit(scores, residuals, groups, settings, weights=weights),
+        "mobility": train_mobility(scores, structure, merged, groups),
+        **{name: train_friction(liquids, merged, structure, groups, name) for name in THERMOSTATS},
+        "knob": train_knob(merged, structure, groups),
+    }
+    found = {name: result for name, result in fits.items() if result is not None}
+    potential = found["structure"][1]
+    closure_error = _mean_weighted_rms(residuals, weights)
     report(
         f"{len(merged)} liquids of {groups.max() + 1} parent potentials; error of U with its parent left out "
-        f"{error:.4f} kT (closure alone {closure_error:.4f} kT); length scale {length_scale:g}, noise {noise:g}"
+        f"{potential.score:.4f} kT (closure alone {closure_error:.4f} kT)"
     )
-    kernel = _kernel(features, features, length_scale) + noise * np.eye(len(features))
+    for name, (process, left_out) in found.items():
+        report(f"{name}: {state(process)}, error with its parent left out {left_out.score:.4f}")
+    # Each x has a scale of its own; this one makes the error bar of the whole curve, weighted as errors are, right too.
+    whole = np.sqrt(
+        np.sum(_rms(potential.errors, weights) ** 2) / np.sum(_rms(potential.standard_errors, weights) ** 2)
+    )
+    found["structure"] = found["structure"][0].with_errors_times(whole), potential
+    spread = whole * _rms(potential.standard_errors, weights)
+    rdf_errors, rows = _rdf_errors(merged, structure, potential.errors, seed)
     arrays = {
-        "features": features.astype(np.float32),
-        "weights": cho_solve(cho_factor(kernel), residuals).astype(np.float32),
-        "error_scale": np.sqrt(np.mean(left_out**2 / variance[:, None], axis=0)),
+        "basis.centre": basis.centre,
+        "basis.axes": basis.axes,
+        "distance_scale": np.array(_distance_scale(scores, groups)),
+        "rdf_error_per_kt": np.array(np.median(rdf_errors / spread[rows])),
     }
+    for name, (process, _) in found.items():
+        arrays |= process.arrays(name)
     history = {
         "liquids": len(merged),
         "parent_potentials": int(groups.max() + 1),
-        "left_out_error_kt": error,
+        "left_out_error_kt": potential.score,
         "closure_error_kt": closure_error,
+        "left_out_rdf_error_linear_response": float(np.mean(rdf_errors)),
+        "processes": {
+            name: {**state(process), "left_out_rms": float(np.sqrt(np.mean(left_out.errors**2)))}
+            for name, (process, left_out) in found.items()
+        },
+        "learning_curve": _learning_curve(found["structure"][0], scores, residuals, weights, groups, seed),
+        "splits": _compare_splits(found["structure"][0], basis, liquids, seed),
+        "reliability": {
+            "potential_kt": _reliability(_rms(potential.errors, weights), spread),
+            **{
+                name: _reliability(np.abs(left_out.errors[:, 0]), left_out.standard_errors[:, 0])
+                for name, (_, left_out) in found.items()
+                if name in ("mobility", *THERMOSTATS)
+            },
+        },
     }
-    return Model({"length_scale": length_scale, "noise": noise}, arrays, history)
+    return Model({"processes": list(found)}, arrays, history)
 
 
-def _training_curves(liquids: Liquids) -> tuple[NDArray, NDArray, NDArray]:
-    """Return features (n, 320), residual curves and weights x² g (n, 160 each) on the reduced grid."""
-    theory = [_theory(rdf, rho, n) for rdf, rho, n in _structure(liquids)]
-    residuals, weights = [], []
-    for t, rho, potential, temperature in zip(
-        theory, liquids.number_density_nm3, liquids.potential_kj_mol, liquids.temperature_k, strict=True
-    ):
-        residual = potential / thermal_energy_kj_mol(temperature) - t.estimate
-        # No pair was ever in the core: the residual there is that of the first bin seen.
-        residual[: t.first] = residual[t.first]
-        seen = (np.arange(R_NM.size) >= t.first) & (R_NM < CUTOFF_NM - TAPER_WIDTH_NM)
-        residuals.append(to_reduced(R_NM, residual, rho, 0.0))
-        weights.append(np.maximum(to_reduced(R_NM, np.where(seen, t.rdf, 0.0), rho, 0.0), 0.0) * X**2)
-    return _features(theory, liquids.number_density_nm3), np.array(residuals), np.array(weights)
+def _residuals(liquids: Liquids, structure: Structure) -> NDArray[np.float64]:
+    """Return what the closure leaves of βU, (n, 160), on the reduced grid."""
+    kt = thermal_energy_kj_mol(1.0) * liquids.temperature_k[:, None]
+    residual = liquids.potential_kj_mol / kt - structure.estimate
+    # No pair was ever in the core: the residual there is that of the first bin seen.
+    first = structure.first[:, None]
+    at_contact = np.take_along_axis(residual, first, axis=1)
+    residual = np.where(np.arange(R_NM.size) < first, at_contact, residual)
+    return to_reduced(R_NM, residual, liquids.number_density_nm3, 0.0)
 
 
-def _leave_groups_out(kernel: NDArray, targets: NDArray, groups: NDArray) -> tuple[NDArray, NDArray]:
-    """Return the errors (n, k) and predictive variances (n,) of each row when its whole group is left out.
+def _weights(structure: Structure, number_density_nm3: NDArray) -> NDArray[np.float64]:
+    """Return x² g where g was seen and U is not tapered, (n, 160): how much an error of U matters."""
+    seen = (np.arange(R_NM.size) >= structure.first[:, None]) & (R_NM < CUTOFF_NM - TAPER_WIDTH_NM)
+    curves = np.where(seen, structure.rdf, 0.0)
+    return np.maximum(to_reduced(R_NM, curves, number_density_nm3, 0.0), 0.0) * X**2
 
-    With A = K⁻¹ the error of group I is (A_II)⁻¹ (A y)_I and its covariance (A_II)⁻¹ (Rasmussen and Williams, eq. 5.12,
-    in blocks). A single group is left out of nothing: its error is that of the mean-zero prior.
+
+def _rms(errors: NDArray, weights: NDArray) -> NDArray[np.float64]:
+    return np.sqrt((weights * errors**2).sum(axis=1) / weights.sum(axis=1))
+
+
+def _mean_weighted_rms(errors: NDArray, weights: NDArray) -> float:
+    return float(np.mean(_rms(errors, weights)))
+
+
+def _distance_scale(scores: NDArray, groups: NDArray) -> float:
+    """Return the distance that holds most held-out liquids: to the nearest liquid of another parent potential."""
+    squared = squared_distances(scores, scores)
+    other = groups[:, None] != groups[None, :]
+    if not other.any():
+        return 1.0
+    nearest = np.sqrt(np.where(other, squared, np.inf).min(axis=1))
+    return float(np.quantile(nearest[np.isfinite(nearest)], DISTANCE_QUANTILE)) or 1.0
+
+
+def _rdf_errors(
+    liquids: Liquids, structure: Structure, errors: NDArray, seed: int
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """Return the `rdf_error` that left-out errors of βU make, by linear response, and the liquids taken for it."""
+    count = min(CALIBRATION_LIQUIDS, len(liquids))
+    rows = np.sort(np.random.default_rng(seed).permutation(len(liquids))[:count])
+    found = []
+    for row in rows:
+        rho, g = liquids.number_density_nm3[row], structure.rdf[row]
+        change = from_reduced(R_NM, errors[row], rho)
+        found.append(rdf_error(g + rdf_response(g, rho, change), g))
+    return np.array(found), rows
+
+
+def _learning_curve(
+    process: Process, scores: NDArray, residuals: NDArray, weights: NDArray, groups: NDArray, seed: int
+) -> list[dict[str, float]]:
+    """Return the error of U/kT with its parent left out when only part of the parent potentials is there.
+
+    Parts are nested, drawn at random; length scale and noise are those of all.
     """
-    inverse = cho_solve(cho_factor(kernel), np.eye(len(kernel)))
-    solved = inverse @ targets
-    errors, variance = np.empty_like(targets), np.empty(len(targets))
-    for group in np.unique(groups):
-        rows = np.flatnonzero(groups == group)
-        block = np.linalg.inv(inverse[np.ix_(rows, rows)])
-        errors[rows], variance[rows] = block @ solved[rows], np.diag(block)
-    return errors, variance
+    parents = np.random.default_rng(seed).permutation(groups.max() + 1)
+    curve = []
+    for fraction in CURVE_FRACTIONS:
+        rows = np.flatnonzero(np.isin(groups, parents[: max(2, round(fraction * parents.size))]))
+        matrix = kernel((scores[rows], None), (scores[rows], None), process.length_scale)
+        errors = leave_groups_out(matrix + process.noise * np.eye(rows.size), residuals[rows], groups[rows])
+        found = _mean_weighted_rms(errors, weights[rows])
+        if not curve or rows.size > curve[-1]["liquids"]:
+            curve.append({"parents": int(np.unique(groups[rows]).size), "liquids": int(rows.size), "error_kt": found})
+    return curve
 
 
-def _weighted_rms(errors: NDArray, weights: NDArray) -> float:
-    """Return the mean over liquids of the weighted root mean square error of each."""
-    return float(np.mean(np.sqrt((weights * errors**2).sum(axis=1) / weights.sum(axis=1))))
+def _compare_splits(process: Process, basis: Basis, liquids: Liquids, seed: int) -> dict[str, float]:
+    """Return the error of U/kT with each parent left out, and with each single row left out, as published splits do.
+
+    Rows that differ in mass only stand beside each other here: left out one by one, each leaves its copies behind.
+    """
+    rows = structure_rows(liquids)
+    parents = np.unique(rows.parent_potential_id)
+    drawn, kept = np.random.default_rng(seed).permutation(parents), np.zeros(len(rows), bool)
+    for parent in drawn:
+        more = kept | (rows.parent_potential_id == parent)
+        if more.sum() > SPLIT_ROWS and kept.any():
+            break
+        kept = more
+    rows = rows.take(kept)
+    structure = describe(rows)
+    scores, residuals = basis.scores(structure.curves), _residuals(rows, structure)
+    weights = _weights(structure, rows.number_density_nm3)
+    matrix = kernel((scores, None), (scores, None), process.length_scale) + process.noise * np.eye(len(rows))
+    by_parent = np.unique(rows.parent_potential_id, return_inverse=True)[1]
+    return {
+        "rows": len(rows),
+        "parents_left_out_kt": _mean_weighted_rms(leave_groups_out(matrix, residuals, by_parent), weights),
+        "rows_left_out_kt": _mean_weighted_rms(leave_groups_out(matrix, residuals, np.arange(len(rows))), weights),
+    }
+
+
+def _reliability(errors: NDArray, standard_errors: NDArray) -> dict[str, Any]:
+    """Return the predicted and the found error, root mean square, of equal parts of the rows sorted by the former."""
+    order = np.argsort(standard_errors, kind="stable")
+    parts = [part for part in np.array_split(order, RELIABILITY_BINS) if part.size]
+    return {
+        "predicted": [float(np.sqrt(np.mean(standard_errors[part] ** 2))) for part in parts],
+        "found": [float(np.sqrt(np.mean(errors[part] ** 2))) for part in parts],
+        "rows": [int(part.size) for part in parts],
+    }

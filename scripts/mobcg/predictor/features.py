@@ -1,0 +1,113 @@
+r"""What a model sees of a liquid: its reduced curves h(x) and γ(x), x = r ρ^(1/3), and a few numbers made from them.
+
+Nothing here knows the mass, and temperature and lengths enter through reduced quantities alone, so that what is learned
+from these features scales exactly.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import xlogy
+
+from mobcg.coarse.simulate import DPD_CUTOFF_NM
+from mobcg.pair import BIN_WIDTH_NM, CORE_RDF, R_NM, core_index
+from mobcg.predictor.closure import closure, indirect_correlation, infinite_rdf
+from mobcg.predictor.dataset import States
+from mobcg.predictor.reduced import X_SPACING, X, to_reduced
+from mobcg.units import thermal_energy_kj_mol
+
+# γ in the core grows to tens; the features hold what matters between contact and the tail.
+GAMMA_RANGE = (-2.0, 3.0)
+# Bins with g below this carry no information on U, and weigh nothing in errors.
+FLOOR_RDF = 1e-9
+# Principal components of the features that are kept: what lies outside them is noise, or a liquid of another kind.
+COMPONENTS = 40
+
+
+@dataclass(frozen=True)
+class Structure:
+    """n liquids as a model sees them.
+
+    Attributes
+    ----------
+    rdf
+        (n, 150): g(r) of the infinite liquid.
+    first
+        (n,): first bin of g(r) that can be trusted.
+    estimate
+        (n, 150): βU of the closure, −ln g + closure(γ).
+    curves
+        (n, 320): x h(x) and x γ(x), γ clipped, so that distances between rows are integrals over space.
+    entropy
+        (n,): pair excess entropy s₂/k.
+    neighbours
+        (n,): beads within `DPD_CUTOFF_NM` of a bead, ρ ∫ 4πr² g dr.
+    """
+
+    rdf: NDArray[np.float64]
+    first: NDArray[np.int64]
+    estimate: NDArray[np.float64]
+    curves: NDArray[np.float64]
+    entropy: NDArray[np.float64]
+    neighbours: NDArray[np.float64]
+
+
+def describe(states: States) -> Structure:
+    """Return the features of some liquids.
+
+    Raises
+    ------
+    ValueError
+        A g(r) has no liquid in it.
+    """
+    density = states.number_density_nm3
+    infinite = infinite_rdf(states.rdf, states.n_beads)
+    gamma = indirect_correlation(infinite, density)
+    h = to_reduced(R_NM, infinite - 1, density, 0.0)
+    clipped = np.clip(to_reduced(R_NM, gamma, density, 0.0), *GAMMA_RANGE)
+    excess = xlogy(infinite, infinite) - infinite + 1
+    within = (R_NM < DPD_CUTOFF_NM) * R_NM**2
+    return Structure(
+        rdf=infinite,
+        first=core_index(states.rdf),
+        estimate=closure(gamma) - np.log(np.maximum(infinite, FLOOR_RDF)),
+        curves=np.concatenate([X * h, X * clipped], axis=1) * X_SPACING**0.5,
+        # s₂/k = −2πρ ∫ (g ln g − g + 1) r² dr, as `mobcg.pair.pair_excess_entropy`.
+        entropy=-2 * np.pi * density * (excess @ R_NM**2) * BIN_WIDTH_NM,
+        neighbours=density * 4 * np.pi * (infinite @ within) * BIN_WIDTH_NM,
+    )
+
+
+def excess_energy(potential_kj_mol: ArrayLike, structure: Structure, states: States) -> NDArray[np.float64]:
+    """Return the potential energy of a bead, 2πρ ∫ r² g βU dr, (n,), for potentials (n, 150)."""
+    kt = thermal_energy_kj_mol(1.0) * states.temperature_k
+    seen = np.where(structure.rdf > CORE_RDF, structure.rdf, 0.0) * R_NM**2
+    integral = np.sum(seen * np.asarray(potential_kj_mol), axis=1) * BIN_WIDTH_NM
+    return 2 * np.pi * states.number_density_nm3 * integral / kt
+
+
+@dataclass(frozen=True)
+class Basis:
+    """Principal components of the curves of the liquids that were learned from: centre (320,) and axes (320, c)."""
+
+    centre: NDArray
+    axes: NDArray
+
+    @classmethod
+    def of(cls, curves: NDArray) -> Basis:
+        """Return the basis of some curves, (n, 320)."""
+        centre = curves.mean(axis=0)
+        _, _, axes = np.linalg.svd(curves - centre, full_matrices=False)
+        return cls(centre.astype(np.float32), np.ascontiguousarray(axes[:COMPONENTS].T, np.float32))
+
+    def scores(self, curves: NDArray) -> NDArray[np.float64]:
+        """Return the coordinates (n, c) of curves (n, 320); distances between rows are kept."""
+        return (curves - self.centre) @ self.axes
+
+    def strangeness(self, curves: NDArray) -> NDArray[np.float64]:
+        """Return the distance (n,) of curves from the space that the components span."""
+        centred = curves - self.centre
+        return np.sqrt(np.maximum(np.sum(centred**2, axis=1) - np.sum(self.scores(curves) ** 2, axis=1), 0.0))

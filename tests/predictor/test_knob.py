@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+
+from mobcg.pair import R_NM
+from mobcg.predictor.dataset import merge_masses
+from mobcg.predictor.features import describe, excess_energy
+from mobcg.predictor.knob import (
+    FACTORS,
+    best_factor,
+    compressibility_factor,
+    multiple,
+    respond,
+    scaled_pairs,
+    train_knob,
+)
+from mobcg.predictor.mobility import logarithm_of_mobility
+from tests.predictor.cases import with_multiples
+
+
+def test_multiples_are_recognised(liquids):
+    potential = liquids.potential_kj_mol[0]
+    assert multiple(potential, 1.7 * potential) == pytest.approx(1.7)
+    assert multiple(potential, potential + 0.05 * np.exp(-(((R_NM - 0.9) / 0.1) ** 2))) is None
+    assert multiple(potential, liquids.potential_kj_mol[3]) is None
+
+
+def test_pairs_are_of_one_parent_and_one_state(liquids):
+    merged = merge_masses(with_multiples(liquids, factors=(1.3, 1.7)))
+    pairs = scaled_pairs(merged)
+    assert len(pairs) == 6 * 3
+    for a, b, log_factor in pairs:
+        assert merged.parent_potential_id[a] == merged.parent_potential_id[b]
+        ratio = merged.potential_kj_mol[b, 50] / merged.potential_kj_mol[a, 50]
+        assert np.exp(log_factor) == pytest.approx(ratio)
+
+
+@pytest.fixture(scope="module")
+def knob(liquids):
+    merged = merge_masses(with_multiples(liquids))
+    structure = describe(merged)
+    groups = np.unique(merged.parent_potential_id, return_inverse=True)[1]
+    process, left_out = train_knob(merged, structure, groups)
+    first = np.flatnonzero(np.isin(merged.potential_id, liquids.potential_id))
+    energy = excess_energy(merged.potential_kj_mol, structure, merged)
+    z = compressibility_factor(merged.pressure_bar, merged)
+    start = tuple(values[first] for values in (logarithm_of_mobility(merged), structure.entropy, energy, z))
+    return process, left_out, start
+
+
+def test_the_response_that_was_put_in_comes_out(knob):
+    process, left_out, start = knob
+    found = respond(process, *start, np.tile([1.0, 1.5, 2.0], (6, 1)))
+    np.testing.assert_allclose(
+        found.log_mobility - start[0][:, None], np.tile(-1.5 * np.log([1, 1.5, 2]), (6, 1)), atol=0.03
+    )
+    np.testing.assert_allclose(found.rdf_error[:, 0], 0)
+    assert (np.diff(found.rdf_error) > 0).all()
+    assert np.sqrt(np.mean(left_out.errors[:, 0] ** 2)) < 0.1
+
+
+def test_the_knob_is_turned_no_further_than_it_pays(knob):
+    process, _, start = knob
+    alone = best_factor(process, start, start[0], np.zeros(6))
+    np.testing.assert_array_equal(alone, 1.0)
+    slower = best_factor(process, start, start[0] - 0.8, np.zeros(6))
+    faster = best_factor(process, start, start[0] + 0.8, np.zeros(6))
+    assert (slower > 1).all()
+    assert (faster < 1).all()
+    # Without an error of structure to mind, s would be exp(0.8/1.5).
+    assert (slower < np.exp(0.8 / 1.5) + 0.05).all()
+
+
+def test_the_factor_has_the_smallest_score_of_all(knob):
+    process, _, start = knob
+    wanted, own_error = start[0] - 1.0, np.full(6, 0.02)
+    chosen = best_factor(process, start, wanted, own_error)
+    found = respond(process, *start, np.broadcast_to(FACTORS, (6, FACTORS.size)))
+    error = np.sqrt(found.rdf_error**2 + 0.02**2)
+    score = np.sqrt((error / 0.1) ** 2 + ((found.log_mobility - wanted[:, None]) / np.log(2)) ** 2)
+    np.testing.assert_allclose(chosen, FACTORS[np.argmin(score, axis=1)], atol=0.05)
+
+
+def test_nothing_is_proposed_that_would_freeze(knob):
+    process, _, start = knob
+    near_freezing = (np.full(6, np.log(0.03)), *start[1:])
+    chosen = best_factor(process, near_freezing, np.full(6, np.log(0.005)), np.zeros(6))
+    found = respond(process, *near_freezing, chosen[:, None])
+    assert (found.log_mobility[:, 0] > np.log(0.0245)).all()
+    frozen = (np.full(6, np.log(0.001)), *start[1:])
+    np.testing.assert_array_equal(best_factor(process, frozen, np.full(6, np.log(0.0005)), np.zeros(6)), 1.0)
+
+
+def test_a_stronger_potential_is_never_expected_to_be_faster(liquids):
+    merged = merge_masses(with_multiples(liquids, slope=0.8))
+    structure = describe(merged)
+    process, _ = train_knob(merged, structure, np.unique(merged.parent_potential_id, return_inverse=True)[1])
+    start = (logarithm_of_mobility(merged), structure.entropy, structure.entropy, structure.entropy)
+    found = respond(process, *start, np.broadcast_to(FACTORS, (len(merged), FACTORS.size)))
+    assert (np.diff(found.log_mobility) <= 0).all()

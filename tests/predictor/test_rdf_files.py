@@ -1,0 +1,210 @@
+import numpy as np
+import pytest
+
+from mobcg.errors import InputError
+from mobcg.pair import R_EDGES_NM, R_NM
+from mobcg.predictor.rdf_files import read_rdf, to_grid
+from tests.predictor.dense import DENSITY, dense_rdf
+
+
+def of_bins(edges_nm):
+    """The same as a histogram has it: the mean of g over each bin, weighted by r²."""
+    fine = np.linspace(edges_nm[:-1], edges_nm[1:], 41)
+    return np.trapezoid(dense_rdf(fine) * fine**2, fine, axis=0) / np.trapezoid(fine**2, fine, axis=0)
+
+
+EXPECTED = of_bins(R_EDGES_NM)
+
+
+def rows(*columns, mark=" ") -> str:
+    return "".join(mark.join(f"{value:.8g}" for value in row) + "\n" for row in zip(*columns, strict=True))
+
+
+def votca(path):
+    """csg_stat with step 0.01: bins centred on 0, 0.01, …; r, g, error and the flag of each row."""
+    r = np.arange(161) * 0.01
+    g = of_bins(np.append(np.maximum(r - 0.005, 0), 1.605))
+    lines = [f"{x:.3f} {y:.6f} 0.001 {'i' if x < 1.55 else 'o'}" for x, y in zip(r, g, strict=True)]
+    path.write_text("# Created on Sat Nov 21 2026\n" + "\n".join(lines) + "\n")
+    return "VOTCA", "nm"
+
+
+def votca_on_our_grid(path):
+    path.write_text("".join(f"{x:g} {y:.10g} i\n" for x, y in zip(R_NM, EXPECTED, strict=True)))
+    return "VOTCA", "nm"
+
+
+def gmx(path):
+    r = np.arange(900) * 0.002
+    text = '# gmx rdf\n@    title "Radial distribution"\n@    xaxis  label "r (nm)"\n@    yaxis  label "g(r)"\n'
+    path.write_text(text + rows(r, of_bins(np.append(np.maximum(r - 0.001, 0), 1.799))))
+    return "gmx", "nm"
+
+
+def gmx_bare(path):
+    """gmx rdf -xvg none: no settings of a plot."""
+    gmx(path)
+    path.write_text("".join(line for line in path.open() if line[0] not in "#@"))
+    return "gmx", "nm"
+
+
+def lammps(path):
+    edges = np.arange(161) * 0.1
+    r, g = (edges[1:] + edges[:-1]) / 2, of_bins(edges / 10)
+    coordination = np.cumsum(g * np.diff((edges / 10) ** 3)) * 4 / 3 * np.pi * DENSITY
+    index = np.arange(1, r.size + 1)
+    blocks = "".join(
+        f"{step} {r.size}\n" + rows(index, r, g * f, coordination * f) for step, f in ((0, 0.99), (9, 1.01))
+    )
+    path.write_text(
+        "# Time-averaged data for fix rdf\n# TimeStep Number-of-rows\n# Row c_rdf[1] c_rdf[2] c_rdf[3]\n" + blocks
+    )
+    return "LAMMPS", "angstrom"
+
+
+def mdanalysis(path):
+    edges = np.linspace(0, 16, 161)
+    np.savez(path, bins=(edges[1:] + edges[:-1]) / 2, rdf=of_bins(edges / 10), edges=edges)
+    return "MDAnalysis", "angstrom"
+
+
+def freud(path):
+    np.savez(path, bin_centers=R_NM, rdf=EXPECTED)
+    return "table", "nm"
+
+
+def npy(path):
+    np.save(path, np.column_stack([10 * R_NM, EXPECTED]))
+    return "table", "angstrom"
+
+
+def csv(path):
+    path.write_text(',"r (Å)","g(r)"\n' + rows(np.arange(150), 10 * R_NM, EXPECTED, mark=","))
+    return "table", "angstrom"
+
+
+def plain(path):
+    path.write_text(rows(R_NM, EXPECTED, mark="\t"))
+    return "table", "nm"
+
+
+FILES = {
+    "CG.dist.tgt": votca,
+    "CG.dist.new": votca_on_our_grid,
+    "rdf.xvg": gmx,
+    "bare.xvg": gmx_bare,
+    "rdf.txt": lammps,
+    "rdf.npz": mdanalysis,
+    "freud.npz": freud,
+    "rdf.npy": npy,
+    "rdf.csv": csv,
+    "rdf.tsv": plain,
+}
+
+
+@pytest.mark.parametrize("name", FILES)
+def test_every_format_gives_the_same_curve(name, tmp_path):
+    program, unit = FILES[name](tmp_path / name)
+    found = read_rdf(tmp_path / name, DENSITY)
+    assert (found.program, found.unit) == (program, unit)
+    np.testing.assert_allclose(found.rdf, EXPECTED, atol=4e-3)
+    assert np.all(found.rdf[R_NM < 0.3] < 1e-6)
+    assert any(unit in note for note in found.notes)
+
+
+def test_pairs_within_each_distance_are_kept():
+    edges = np.linspace(0, 1.6, 321)
+    given = of_bins(edges)
+    found, _ = to_grid("", (edges[1:] + edges[:-1]) / 2, given)
+    shells = np.diff(edges**3)
+    pairs = (given * shells)[:300].reshape(150, 2).sum(axis=1) / shells[:300].reshape(150, 2).sum(axis=1)
+    np.testing.assert_allclose(found, pairs, rtol=1e-9)
+
+
+def test_wide_bins_are_read_and_said():
+    edges = np.linspace(0, 1.6, 81)
+    found, notes = to_grid("", (edges[1:] + edges[:-1]) / 2, of_bins(edges))
+    np.testing.assert_allclose(found, EXPECTED, atol=0.03)
+    assert "smear" in notes[0]
+
+
+def test_normalisation_by_n_is_undone(tmp_path):
+    gmx(tmp_path / "rdf.xvg")
+    unknown = read_rdf(tmp_path / "rdf.xvg", DENSITY)
+    known = read_rdf(tmp_path / "rdf.xvg", DENSITY, n_molecules=100)
+    stated = read_rdf(tmp_path / "rdf.xvg", DENSITY, normalisation="N-1", n_molecules=100)
+    np.testing.assert_allclose(known.rdf, unknown.rdf * 100 / 99)
+    np.testing.assert_array_equal(stated.rdf, unknown.rdf)
+    assert (unknown.n_molecules, known.n_molecules) == (np.inf, 100)
+
+
+def test_the_stated_unit_wins_over_that_of_the_program(tmp_path):
+    (tmp_path / "rdf.xvg").write_text('@    yaxis  label "g(r)"\n' + rows(10 * R_NM, EXPECTED))
+    with pytest.raises(InputError, match=r"first peak.*--rdf-unit angstrom"):
+        read_rdf(tmp_path / "rdf.xvg", DENSITY)
+    np.testing.assert_allclose(read_rdf(tmp_path / "rdf.xvg", DENSITY, unit="angstrom").rdf, EXPECTED, atol=1e-6)
+
+
+def table(r=R_NM, g=EXPECTED) -> str:
+    return rows(r, g)
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        (table(R_NM[:120], EXPECTED[:120]), "up to 1.200 nm"),
+        (table(R_NM[::4], EXPECTED[::4]), "bins of 0.04 nm"),
+        (table(R_NM[::10], EXPECTED[::10]), "15 rows"),
+        (table(g=1.1 * EXPECTED), "a mean of 1.1"),
+        (table(g=EXPECTED - 1), "g = -1"),
+        (table(g=np.where(R_NM > 1.4, np.nan, EXPECTED)), "row 141"),
+        (table(g=np.where(R_NM > 1.4, np.inf, EXPECTED)), "row 141"),
+        (table(g=np.zeros(150)), "0 everywhere"),
+        (table(g=np.ones(150)), "a core"),
+        (table(g=np.cumsum(EXPECTED)), "rises to the end"),
+        (table(g=np.random.default_rng(1).uniform(0, 2, 150)), "a core"),
+        (table(r=R_NM[::-1]), "distances that do not rise"),
+        (table(R_NM[56:], EXPECTED[56:]), "a core"),
+        ('@ title "GROMACS Energies"\n@    yaxis  label "(K)"\n' + table(), "yaxis label"),
+        ("r_nm,cn\n" + rows(R_NM, EXPECTED, mark=","), "r_nm, cn"),
+        ("hello\nworld\n", "rows of"),
+        ("1 2\n3\n" * 30, r"rows of \[1, 2\] columns"),
+        ("", "no rows"),
+        ("0.1 abc\n" * 30, "could not convert"),
+    ],
+)
+def test_what_is_no_rdf_is_refused_with_the_reason(text, words, tmp_path):
+    (tmp_path / "rdf.dat").write_text(text)
+    with pytest.raises(InputError, match=words) as caught:
+        read_rdf(tmp_path / "rdf.dat", DENSITY)
+    assert "rdf.dat" in str(caught.value)
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path):
+    (tmp_path / "rdf.trr").write_bytes(bytes(range(256)) * 10)
+    with pytest.raises(InputError, match="no text"):
+        read_rdf(tmp_path / "rdf.trr", DENSITY)
+
+
+def test_a_pickle_in_an_archive_is_not_run(tmp_path):
+    class Bomb:
+        def __reduce__(self):
+            return (tmp_path / "ran").mkdir, ()
+
+    np.savez(tmp_path / "rdf.npz", bins=R_NM, rdf=np.array([Bomb()], dtype=object))
+    with pytest.raises(InputError, match="allow_pickle"):
+        read_rdf(tmp_path / "rdf.npz", DENSITY)
+    assert not (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize("factor", [0.001, 1000.0, 0.01])
+def test_a_density_in_another_unit_is_noticed(factor, tmp_path):
+    plain(tmp_path / "rdf.dat")
+    with pytest.raises(InputError, match="first peak"):
+        read_rdf(tmp_path / "rdf.dat", DENSITY * factor, unit="nm")
+
+
+def test_the_density_is_checked_against_the_neighbours_that_lammps_counted(tmp_path):
+    lammps(tmp_path / "rdf.txt")
+    with pytest.raises(InputError, match=r"coordination: found '7.8 .*6.5"):
+        read_rdf(tmp_path / "rdf.txt", 1.2 * DENSITY)
