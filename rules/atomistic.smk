@@ -31,7 +31,7 @@ rule simulate_atomistic:
         work=lambda wildcards: f"{RESULTS}/work/atomistic/{wildcards.run_id}",
     shell:
         "python -m mobcg.atomistic.simulate --spec {params.spec:q} --molecules-dir {params.molecules:q}"
-        " --work {params.work:q} --out {output} {KEEP} 2>&1 | tee {log}"
+        f" --work {{params.work:q}} --out {{output}} {KEEP} 2>&1 | tee {{log}}"
 
 
 # Structure and dynamics of the bead trajectory; apart from the run, so that a better analysis repeats no simulation.

@@ -378,7 +378,7 @@ def test_what_a_stage_builds_on_is_in_the_plan(scale: str) -> None:
 
 
 def test_one_trained_model_serves_its_variants_and_the_knob_is_turned_for_one() -> None:
-    plan = plan_of("demo")
+    plan = plan_of("workstation")
     trained = {
         model: plan.evaluation_inputs("benzene", model).get("model")
         for model in ("ibi_dpd", "bag2024", "mobcg", "mobcg_dpd", "mobcg_langevin")

@@ -98,6 +98,16 @@ class Usage:
     printed: str
 
 
+# A process inherits the peak memory of the one that it was forked from: a small one has to come between.
+WATCH = """
+import resource, subprocess, sys
+code = subprocess.call(sys.argv[2:])
+with open(sys.argv[1], "w") as peak:
+    peak.write(str(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss))
+sys.exit(code)
+"""
+
+
 def run(command: Sequence[str], cwd: Path, env: Mapping[str, str] | None = None) -> Usage:
     """Run a command to its end and return what it took.
 
@@ -106,17 +116,21 @@ def run(command: Sequence[str], cwd: Path, env: Mapping[str, str] | None = None)
     subprocess.CalledProcessError
         It did not end well.
     """
-    with tempfile.TemporaryFile("w+") as printed:
+    with tempfile.NamedTemporaryFile("r") as peak:
         start = time.monotonic()
-        child = subprocess.Popen(command, cwd=cwd, env=env, stdout=printed, stderr=subprocess.STDOUT)
-        _, status, usage = os.wait4(child.pid, 0)
+        done = subprocess.run(
+            [sys.executable, "-S", "-c", WATCH, peak.name, *command],
+            cwd=cwd,
+            env=env,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=False,
+        )
         seconds = time.monotonic() - start
-        child.returncode = os.waitstatus_to_exitcode(status)
-        printed.seek(0)
-        text = printed.read()
-    if child.returncode != 0:
-        raise subprocess.CalledProcessError(child.returncode, command, text)
-    return Usage(seconds, usage.ru_maxrss * 1024, text)
+        if done.returncode != 0:
+            raise subprocess.CalledProcessError(done.returncode, command, done.stdout)
+        return Usage(seconds, int(peak.read()) * 1024, done.stdout)
 
 
 @contextmanager

@@ -6,6 +6,7 @@ Distances in nm, times in ps, self-diffusion coefficients in nm²/ns.
 from __future__ import annotations
 
 import json
+import math
 import zipfile
 import zlib
 from dataclasses import dataclass, field
@@ -257,13 +258,14 @@ def self_diffusion(trajectory: BeadTrajectory) -> SelfDiffusion:
             f"D is fitted up to {lags[-1] * frame_ps:.1f} ps and needs four times that"
         )
     weights = _slope_weights(lags * frame_ps) / 6
-    diffusion = float(weights @ mean_squared_displacement(trajectory.positions_nm)[lags])
+    # fsum, not @: what BLAS makes of a short product may differ in the last bit from one process to the next.
+    diffusion = math.fsum(weights * mean_squared_displacement(trajectory.positions_nm)[lags])
     positions = remove_drift(trajectory.positions_nm)
     n_origins = n_frames - lags[-1]
     origins, beads = np.zeros(n_origins), np.zeros(positions.shape[1])
     for lag, weight in zip(lags, weights, strict=True):
         step = positions[lag : lag + n_origins] - positions[:n_origins]
-        squared = weight * np.einsum("fbx,fbx->fb", step, step)
+        squared = weight * (step[..., 0] ** 2 + step[..., 1] ** 2 + step[..., 2] ** 2)
         origins += squared.mean(axis=1)
         beads += squared.mean(axis=0)
     n_blocks = max(2, min(10, n_origins // lags[-1]))
@@ -283,7 +285,7 @@ def _standard_error(values: NDArray) -> float:
 def _slope_weights(x: NDArray) -> NDArray[np.float64]:
     """Return w such that w @ y is the slope of the least-squares line through (x, y)."""
     centred = x - x.mean()
-    return centred / (centred @ centred)
+    return centred / math.fsum(centred**2)
 
 
 def finite_size_factor(n_beads: int) -> float:

@@ -69,7 +69,8 @@ def test_redefined_molecule_is_named(editable, release):
 
 def test_scores_are_medians_over_molecules(release):
     scores = diff(None, release)["scores"]["new"]
-    assert set(scores) == {"ibi", "ibi_langevin", "ibi_scaled, times 1.2", "mobcg"}
+    knob = {"mobcg, knob at 0.7", "mobcg", "mobcg, knob at 1.3"}
+    assert set(scores) == {"ibi", "ibi_langevin", "ibi_scaled, times 1.2"} | knob
     assert scores["ibi"]["alpha"] == pytest.approx(4.0, rel=0.01)
 
 

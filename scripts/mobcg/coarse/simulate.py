@@ -627,8 +627,7 @@ def _torn(path: Path, found: str) -> ProgramError:
 def _check_whole(directory: Path, n_samples: int, n_steps: int) -> None:
     # LAMMPS ends with 0 as well when something stops its time loop early: only the product says that it got to the end.
     if n_samples != n_steps // SAMPLE_EVERY + 1:
-        found = f"{SAMPLES_FILE} holds {n_samples} of {n_steps // SAMPLE_EVERY + 1} samples"
-        raise ProgramError(["lmp"], 0, directory / LOG_FILE, found)
+        raise _torn(directory / SAMPLES_FILE, f"it holds {n_samples} of {n_steps // SAMPLE_EVERY + 1} samples")
 
 
 def _read_run(directory: Path, state: _State, lengths: _Lengths, thermostat: str, friction_1_ps: float) -> CoarseRun:

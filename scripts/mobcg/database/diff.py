@@ -202,7 +202,7 @@ def _scores(release: Path | None) -> dict[str, dict[str, float]]:
 def mean_scores(path: Path) -> dict[str, dict[str, list[float]]]:
     """Return model → score → its mean over the replicas of each molecule, from a table of evaluations.
 
-    A model whose potential was multiplied by a constant other than 1 carries it in its name.
+    A model whose potential was multiplied by a constant other than 1, or whose knob was turned, has that in its name.
     """
     columns = ["molecule_id", "model", "scale_factor", *SCORES]
     rows = pq.read_table(path, columns=columns, filters=pc.field("status") == "ok")
@@ -210,7 +210,9 @@ def mean_scores(path: Path) -> dict[str, dict[str, list[float]]]:
     means = rows.group_by(keys).aggregate([(name, "mean") for name in SCORES]).sort_by([(k, "ascending") for k in keys])
     scores: dict[str, dict[str, list[float]]] = {}
     for row in means.to_pylist():
-        model = row["model"] if row["scale_factor"] == 1 else f"{row['model']}, times {row['scale_factor']:g}"
+        model = row["model"]
+        if row["scale_factor"] != 1:
+            model += f", {'times' if model == 'ibi_scaled' else 'knob at'} {row['scale_factor']:g}"
         found = scores.setdefault(model, {score: [] for score in SCORES})
         for score in SCORES:
             if row[f"{score}_mean"] is not None:
