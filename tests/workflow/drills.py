@@ -893,7 +893,7 @@ HEAD = """\
 
 Each line was provoked on the real programs and checked by `python -m tests.workflow.drills`, which wrote this page. In
 every case nothing that was finished is lost, nothing half-written is read, and the next start goes on. Faults of a
-batch system: `tests/workflow/test_slurm.py`.
+batch system: [faults_slurm.md](faults_slurm.md).
 
 | fault | provoked by | what happens | what is said | what you do |
 |---|---|---|---|---|
