@@ -11,7 +11,12 @@ from mobcg.errors import InputError
 from mobcg.step import MACHINE_TROUBLE, run_step
 from tests.test_programs import alive, wait_until
 
-HEADER = "import sys; from pathlib import Path; from mobcg import programs; from mobcg.step import run_step\n"
+# Whoever runs the tests may ignore some signals (nohup, a script in the background), which a child would inherit.
+HEADER = (
+    "import signal, sys; from pathlib import Path; from mobcg import programs\n"
+    "from mobcg.step import STOP_SIGNALS, run_step\n"
+    "for number in STOP_SIGNALS: signal.signal(number, signal.SIG_DFL)\n"
+)
 
 
 def start(main: str, cwd: Path, before: str = "") -> subprocess.Popen:

@@ -129,7 +129,8 @@ def test_a_truncated_record_is_run_again(finished, tmp_path, capsys):
     broken = work / records[1].name
     broken.write_bytes(broken.read_bytes()[:-100])
     rows = run_shard(SHARD, [potential_row()], work)
-    assert rows == read_rows(finished / "shard.parquet")
+    for row, before in zip(rows, read_rows(finished / "shard.parquet"), strict=True):
+        assert {name: value for name, value in row.items() if value != before[name]} == {}
     assert broken.read_bytes() == records[1].read_bytes()
     assert str(broken) in capsys.readouterr().err
 
