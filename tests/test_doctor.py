@@ -57,13 +57,7 @@ def test_this_python_and_its_packages_are_found() -> None:
 
 
 def test_a_machine_without_programs(monkeypatch: pytest.MonkeyPatch, tmp_path) -> None:
-    from mobcg.programs import version
-
     monkeypatch.setenv("PATH", str(tmp_path))
-    version.cache_clear()
-    try:
-        states = {finding.subject: finding.state for finding in doctor.findings()}
-    finally:
-        version.cache_clear()
+    states = {finding.subject: finding.state for finding in doctor.findings()}
     assert [states[name] for name in ("gmx", "csg_inverse", "csg_stat", "lmp")] == [BAD] * 4
     assert states["sbatch"] == WARN

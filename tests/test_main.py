@@ -65,10 +65,18 @@ def test_a_draft_passes_the_check(house: Path) -> None:
 
 
 @needs_gromacs
-def test_the_default_draft_passes_the_check_too(house: Path, capsys: pytest.CaptureFixture) -> None:
+def test_a_draft_whose_density_is_still_a_guess_is_not_fine(house: Path, capsys: pytest.CaptureFixture) -> None:
     assert main(["molecule", "draft", "Cc1ccccc1"]) == 0
-    Path("new-molecule.yaml").write_text(capsys.readouterr().out)
+    text = capsys.readouterr().out
+    Path("new-molecule.yaml").write_text(text)
+    assert main(["molecule", "check", "new-molecule.yaml"]) == 2
+    assert "reference_density_kg_m3: found '700, guess" in capsys.readouterr().err
+    measured = text.replace("700.0", "862.2").replace("guess, to be replaced", "measured by a friend")
+    Path("new-molecule.yaml").write_text(measured)
     assert main(["molecule", "check", "new-molecule.yaml"]) == 0
+    Path("new-molecule.yaml").write_text(measured.replace("862.2", "0.8622"))
+    assert main(["molecule", "check", "new-molecule.yaml"]) == 2
+    assert "reference_density_kg_m3" in capsys.readouterr().err
 
 
 @needs_gromacs

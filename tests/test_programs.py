@@ -145,11 +145,19 @@ def test_versions_leave_out_what_is_not_there() -> None:
     assert programs.versions("mobcg", "no-such-program") == {"mobcg": __version__}
 
 
+def test_a_version_is_that_of_the_program_on_the_path_now(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for year in ("2018.1", "2022.5"):
+        (tmp_path / year).mkdir()
+        (tmp_path / year / "gmx").write_text(f"#!/bin/sh\necho 'GROMACS version:    {year}'\n")
+        (tmp_path / year / "gmx").chmod(0o755)
+        monkeypatch.setenv("PATH", f"{tmp_path / year}:/usr/bin:/bin")
+        assert programs.version("gmx") == year
+
+
 def test_versions_of_the_real_programs_and_no_files_left_behind(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    programs.version.cache_clear()
     found = programs.versions(*programs.VERSION_QUERIES)
     if not found:
         pytest.skip("none of gmx, lmp, csg_inverse, csg_stat on PATH")

@@ -80,12 +80,16 @@ def _molecule_draft(options: argparse.Namespace) -> int:
 
 def _molecule_check(options: argparse.Namespace) -> int:
     from mobcg.config import load_molecule
-    from mobcg.molecule import species_of
+    from mobcg.molecule import GUESS, species_of
 
     for path in options.file:
         molecule = load_molecule(path)
         species = species_of(molecule, path)
         _check_force_field(molecule, path)
+        if molecule.reference_density_source == GUESS:
+            advice = "The box is built for it: put the measured density there, and where it is from."
+            found = f"{molecule.reference_density_kg_m3:g}, {GUESS}"
+            raise InputError(path, "reference_density_kg_m3", found, "a measured density", advice)
         print(f"{path}: {molecule.name}, {species.formula}, {species.molar_mass_g_mol:.3f} g/mol: fine")
     return 0
 

@@ -63,7 +63,10 @@ class Molecule(Section):
     temperature_k: Positive = 298.15
     pressure_bar: Positive = 1.01325
     role: Literal["parent", "test", "extension"] = "extension"
-    reference_density_kg_m3: Positive = Field(description="the box is built for it, and the result compared with it")
+    # No liquid is outside of these limits; one given in g/cm³ is.
+    reference_density_kg_m3: Annotated[float, Field(ge=10, le=10_000, allow_inf_nan=False)] = Field(
+        description="in kg/m³; the box is built for it, and the result compared with it"
+    )
     reference_density_source: str = Field(min_length=1)
     topology: Topology | None = None
 

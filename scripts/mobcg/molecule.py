@@ -17,6 +17,9 @@ from mobcg.units import number_density_nm3
 
 RDLogger.DisableLog("rdApp.*")
 
+# Source of the density in a draft that was given none.
+GUESS = "guess, to be replaced"
+
 
 @dataclass(frozen=True)
 class Species:
@@ -88,7 +91,7 @@ def draft(smiles: str, molecule_id: str, density_kg_m3: float | None = None) -> 
     where = "mobcg molecule draft"
     species = parse_smiles(smiles, where)
     guess = "" if density_kg_m3 is not None else "  # a guess: put the measured density here, the box is built for it"
-    source = "guess, to be replaced" if density_kg_m3 is None else "given on the command line"
+    source = GUESS if density_kg_m3 is None else "given on the command line"
     text = f"""\
 id: {_quoted(molecule_id)}
 name: {_quoted(molecule_id)}

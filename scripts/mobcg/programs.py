@@ -173,14 +173,16 @@ def job_seconds_left() -> float | None:
     return float(end_s) - time.time() if end_s.isdigit() else None
 
 
-@cache
 def version(program: str) -> str | None:
     """Return the version that a program prints of itself; None where it is not on PATH."""
     if program == "mobcg":
         return __version__
     path = shutil.which(program)
-    if path is None:
-        return None
+    return None if path is None else _version_of(path, program)
+
+
+@cache
+def _version_of(path: str, program: str) -> str:
     arguments, pattern = VERSION_QUERIES[program]
     alone = without_launcher(os.environ)
     printed = subprocess.run([path, *arguments], capture_output=True, text=True, check=False, env=alone)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mobcg.database.dataset import load
 from mobcg.database.manifest import sha256_of
 from mobcg.database.validate import LISTED, main, validate
 from mobcg.plan import canonical_json, run_id
@@ -121,6 +122,12 @@ def test_other_major_schema_is_refused_and_an_older_minor_may_lack_columns(edita
     pq.write_table(older.replace_schema_metadata(footer), editable.table("molecules"))
     editable.sign()
     assert validate(editable.path) == []
+    coarse = pq.read_table(editable.table("coarse")).drop_columns(["retries"])
+    footer = {**coarse.schema.metadata, b"schema_version": b"1.0.0-older"}
+    pq.write_table(coarse.replace_schema_metadata(footer), editable.table("coarse"))
+    editable.sign()
+    assert validate(editable.path) == []
+    assert "retries" not in load("coarse", editable.path)
 
 
 def test_descriptor_that_does_not_fit_is_refused(editable):

@@ -76,7 +76,9 @@ def load(name: str = "training", release: str | Path | None = None, fold: str = 
         return _Training(directory, fold).arrays(coarse) | {"r_nm": load("grid", directory)["r_nm"]}
     if name not in TABLES:
         raise InputError("load", "name", name, f"training, {', '.join(TABLES)}")
-    rows = _read(directory, name, TABLES[name].arrow_schema.names)
+    # Columns that came after an older release was made are not in it.
+    there = pq.read_schema(_path(directory, name)).names
+    rows = _read(directory, name, [column for column in TABLES[name].arrow_schema.names if column in there])
     return {column: _array(rows[column]) for column in rows.column_names}
 
 

@@ -105,6 +105,9 @@ def read_model_file(path: Path, max_bytes: int) -> bytes:
     InputError
         There is no such file, it is larger than `max_bytes`, or it is another.
     """
+    if not path.is_file() and path.with_name("weights.npz").is_file():
+        advice = "Name a release that a newer mobcg made, or make it again."
+        raise InputError(path.parent, "", "weights.npz of an older mobcg", WEIGHTS, advice)
     if not path.is_file():
         allowed = f"{HEADER}, {WEIGHTS} and training.json, as `mobcg.predictor.train` writes them"
         raise InputError(path.parent, "", f"no model: no {path.name}", allowed)

@@ -166,7 +166,9 @@ def sound_columns(rows: pa.Table, table: Table) -> dict[str, NDArray] | None:
     if not whole.any():
         return None
     kept = rows.filter(pa.array(whole))
-    arrays = {column.name: as_array(kept[column.name], column) for column in table.columns if _wanted(column)}
+    # A release of an older minor version lacks the columns that came later.
+    there = [column for column in table.columns if _wanted(column) and column.name in kept.column_names]
+    arrays = {column.name: as_array(kept[column.name], column) for column in there}
     return {**arrays, "name": np.array(row_names(kept, table), dtype=object)}
 
 
