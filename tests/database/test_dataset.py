@@ -89,6 +89,7 @@ def test_release_is_found_where_it_lies(release, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="mobcg release download"):
         load("grid")
     (tmp_path / "mobcg" / "releases").mkdir(parents=True)
+    (tmp_path / "mobcg" / "releases" / "2031.2.0-interim").symlink_to(release)  # there to go on from, not to load
     (tmp_path / "mobcg" / "releases" / release.name).symlink_to(release)
     assert len(load("grid")["r_nm"]) == R_NM.size
     assert len(load("grid", release=release.name)["r_nm"]) == R_NM.size

@@ -179,9 +179,10 @@ def find_release(release: str | Path | None) -> Path:
                 return directory
         raise InputError("load", "release", str(release), "a release directory, or a version that was downloaded")
     for place in places:
-        versions = published_versions(place)
+        # An interim release is there to go on from: it has no models and no scores.
+        versions = [version for version in published_versions(place) if version.suffix != "interim"]
         full = [version for version in versions if not version.suffix] or versions
         if full:
             return place / str(full[-1])
-    advice = "Get one with `mobcg release download VERSION`."
+    advice = "Make one with `make release`, get one with `mobcg release download VERSION`, or name its directory."
     raise InputError("load", "release", None, f"a release in {' or '.join(map(str, places))}", advice)
