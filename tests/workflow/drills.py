@@ -383,7 +383,9 @@ def snakemake_killed(directory: Path) -> str:
 
 def frozen(shard: Shard) -> psutil.Process:
     """Return the running step of the shard, stopped until `resume`: a drill that takes its time shows the same."""
-    (found,) = [each for each in of_directory(shard.directory) if "mobcg.coarse.shard" in each.cmdline()]
+    # A program that it is about to start has its command line for an instant: the step is the older one.
+    steps = [each for each in of_directory(shard.directory) if "mobcg.coarse.shard" in each.cmdline()]
+    found = min(steps, key=psutil.Process.create_time)
     found.suspend()
     return found
 
