@@ -60,6 +60,15 @@ def exhibits(
     return {exhibit.name: exhibit for exhibit in made}
 
 
+def scored(release_dir: Path) -> tuple[Release, list[Liquid], list[Score], list[Summary]]:
+    """Return a release, its liquids, the scores of the models of each, and their means; raises as `load_release`."""
+    release = load_release(release_dir)
+    liquids = liquids_of(release)
+    board = scoreboard(evaluation_table(release_dir)).to_pylist()
+    scores = score_liquids(board, {liquid.molecule_id: liquid.name for liquid in liquids})
+    return release, liquids, scores, summarise(scores)
+
+
 def make_report(release_dir: Path, out: Path, title: str | None, rough: bool) -> None:
     """Write the report of the release in `release_dir` to `out`.
 
@@ -68,11 +77,7 @@ def make_report(release_dir: Path, out: Path, title: str | None, rough: bool) ->
     InputError
         `release_dir` holds no release.
     """
-    release = load_release(release_dir)
-    liquids = liquids_of(release)
-    board = scoreboard(evaluation_table(release_dir)).to_pylist()
-    scores = score_liquids(board, {liquid.molecule_id: liquid.name for liquid in liquids})
-    summaries = summarise(scores)
+    release, liquids, scores, summaries = scored(release_dir)
     _write(out / "scoreboard.md", markdown(scores, summaries, rough))
     _write(out / "scoreboard.csv", csv_text(scores, summaries))
     illustrations = []

@@ -15,14 +15,13 @@ import numpy as np
 
 from mobcg.errors import InputError
 from mobcg.observables import score as score_of
-from mobcg.predictor.scoring import scoreboard
 from mobcg.records import atomic_path
 from mobcg.report import gates as gates_of
-from mobcg.report.liquids import liquids_of, variant_label
-from mobcg.report.make import exhibits
+from mobcg.report.liquids import variant_label
+from mobcg.report.make import exhibits, scored
 from mobcg.report.peers import Peer, read_peers
-from mobcg.report.release import Release, evaluation_table, load_release
-from mobcg.report.scores import TIE_ERRORS, Score, Summary, measured, score_liquids, summarise
+from mobcg.report.release import Release
+from mobcg.report.scores import TIE_ERRORS, Score, Summary, measured
 from mobcg.report.style import Exhibit, drawing, save_png
 
 FIGURES = ("scoreboard", "plane", "rdf", "density", "convergence", "mass_law", "diffusion", "overview")
@@ -147,11 +146,7 @@ def make_results(release_dir: Path, out: Path) -> None:
     InputError
         `release_dir` holds no release.
     """
-    release = load_release(release_dir)
-    liquids = liquids_of(release)
-    board = scoreboard(evaluation_table(release_dir)).to_pylist()
-    scores = score_liquids(board, {liquid.molecule_id: liquid.name for liquid in liquids})
-    summaries = summarise(scores)
+    release, liquids, scores, summaries = scored(release_dir)
     made = exhibits(release, liquids, scores, summaries)
     shown = [made[name] for name in FIGURES]
     for exhibit in shown:
