@@ -10,11 +10,13 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from mobcg.config import load_chosen, load_config, load_molecules, load_scale, scale_path
 from mobcg.errors import InputError
 from mobcg.estimate import job_seconds
 from mobcg.molecule import draft
 from mobcg.plan import (
     Plan,
+    build_plan,
     canonical_json,
     expand_shard,
     load_plan,
@@ -326,6 +328,62 @@ def test_more_liquids_of_the_prior_leave_the_first_as_they_are(tmp_path: Path) -
     assert len(kinds) == 100
     assert Counter(map(tuple, kinds.values())).keys() == {("nose_hoover",), ("nose_hoover", "langevin", "dpd")}
     assert np.mean([len(found) > 1 for found in kinds.values()]) == pytest.approx(0.5, abs=0.15)
+
+
+def test_chosen_liquids_are_shards_of_their_own_and_change_no_other(tmp_path: Path) -> None:
+    config = load_config({"scale": "demo", "version": "2026.11.0"})
+    molecules = load_molecules(Path("config/molecules"))
+    scale = load_scale(scale_path("demo"), molecules)
+    path = tmp_path / "demo.yaml"
+
+    def shards(rounds: list[list[int]]) -> dict:
+        path.write_text(yaml.safe_dump({"rounds": rounds}))
+        return build_plan(config, scale, {}, {}, {}, load_chosen(path, scale)).prior_shards
+
+    before = build_plan(config, scale, {}, {}, {}).prior_shards
+    one, two = shards([[40, 77, 12]]), shards([[40, 77, 12], [91]])
+    assert list(two)[: len(one)] == list(one)
+    assert list(one)[: len(before)] == list(before)
+    added = [spec for shard in list(two.values())[len(before) :] for spec in prior_potentials(shard).values()]
+    assert [spec["draw"] for spec in added] == [40, 77, 12, 91]
+    # The same draw is the same liquid, however it came into the plan.
+    (tmp_path / "more.yaml").write_text(
+        yaml.safe_dump(
+            yaml.safe_load(Path("config/scale/demo.yaml").read_text()) | {"name": "more", "prior": {"liquids": 100}}
+        )
+    )
+    listed = [prior_potentials(shard) for shard in plan_of(str(tmp_path / "more.yaml")).prior_shards.values()]
+    assert {run_id(spec) for spec in added} < {name for found in listed for name in found}
+
+
+@pytest.mark.parametrize(
+    ("rounds", "message"),
+    [
+        ([[3, 90]], r"rounds\.0: found 3; allowed: 8 and more"),
+        ([[90], [91, 90]], "a draw is there twice"),
+        ([[]], "at least 1 item"),
+    ],
+)
+def test_chosen_liquids_that_cannot_be_are_refused(rounds: list[list[int]], message: str, tmp_path: Path) -> None:
+    (tmp_path / "demo.yaml").write_text(yaml.safe_dump({"rounds": rounds}))
+    scale = load_scale(scale_path("demo"), load_molecules(Path("config/molecules")))
+    with pytest.raises(InputError, match=message):
+        load_chosen(tmp_path / "demo.yaml", scale)
+
+
+def test_synthetic_boxes_may_be_smaller(tmp_path: Path) -> None:
+    scale = yaml.safe_load(Path("config/scale/workstation.yaml").read_text())
+    scale["synthetic"] |= {"box_length_nm": 3.15}
+    (tmp_path / "small.yaml").write_text(yaml.safe_dump(scale | {"name": "small"}))
+    sizes = {
+        kind: {s["n_molecules"] for s in plan_of(str(tmp_path / "small.yaml")).atomistic.values() if fits(s, kind)}
+        for kind in ("pristine", "synthetic")
+    }
+    assert max(sizes["synthetic"]) < min(sizes["pristine"])
+
+
+def fits(spec: dict, kind: str) -> bool:
+    return spec["molecule"]["id"] == "ethylbenzene" and spec["force_field"]["kind"] == kind
 
 
 def test_liquids_of_the_prior_know_no_molecule(molecules_dir: Path) -> None:

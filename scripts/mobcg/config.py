@@ -1,4 +1,4 @@
-"""What a user may write: the models of config/config.yaml, config/molecules/*.yaml and config/scale/*.yaml.
+"""What a user may write: the models of config/config.yaml and config/{molecules,scale,chosen}/*.yaml.
 
 The JSON schema in config/schema.json is made from these models (`python -m mobcg.config > config/schema.json`).
 """
@@ -112,6 +112,9 @@ class Synthetic(Section):
     """Atomistic runs with randomised bonded parameters."""
 
     draws: dict[Identifier, Annotated[int, Field(ge=0)]] = Field({}, description="molecule → synthetic force fields")
+    box_length_nm: Annotated[float, Field(gt=3.1)] | None = Field(
+        None, description="least edge of their boxes; left out: that of the liquids"
+    )
     ranges: SyntheticRanges = SyntheticRanges()
     lengths: AtomisticLengths = AtomisticLengths(nvt_ps=400)
 
@@ -216,6 +219,21 @@ class Prior(Section):
     )
     equilibration_ps_100: Positive = 20
     production_ps_100: Positive = 200
+
+
+class ChosenDraws(Section):
+    """config/chosen/SCALE.yaml: liquids of the prior that `make improve` chose, on top of those of the scale file."""
+
+    rounds: list[Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]] = Field(
+        description="draws of each round, none of them among the first `prior.liquids`"
+    )
+
+    @model_validator(mode="after")
+    def _each_once(self) -> ChosenDraws:
+        draws = [draw for draws in self.rounds for draw in draws]
+        if len(set(draws)) < len(draws):
+            raise ValueError("rounds: a draw is there twice")
+        return self
 
 
 class Predictor(Section):
@@ -386,6 +404,29 @@ def load_scale(path: Path, molecules: Mapping[str, Molecule]) -> Scale:
     return scale
 
 
+def chosen_path(scale_name: str, directory: Path = Path("config/chosen")) -> Path:
+    """Return the file of the liquids that were chosen for a scale; there need not be one."""
+    return directory / f"{scale_name}.yaml"
+
+
+def load_chosen(path: Path, scale: Scale) -> list[list[int]]:
+    """Return the draws of each round of a file of `ChosenDraws`; no rounds where there is no such file.
+
+    Raises
+    ------
+    InputError
+        The file does not follow the model, or a draw is one of the scale file's own.
+    """
+    if not path.exists():
+        return []
+    rounds = validate(ChosenDraws, _read_yaml(path), path).rounds
+    for number, draws in enumerate(rounds):
+        if min(draws) < scale.prior.liquids:
+            allowed = f"{scale.prior.liquids} and more: those below are in the scale file already (prior.liquids)"
+            raise InputError(path, f"rounds.{number}", min(draws), allowed, "Remove it.")
+    return rounds
+
+
 def read_config(path: Path = Path("config/config.yaml")) -> dict[str, Any]:
     """Return what config.yaml holds, unchecked, for a command line to add to; `load_config` checks the whole.
 
@@ -406,12 +447,12 @@ def load_config(content: Mapping[str, Any], where: object = "config/config.yaml"
 
 
 def json_schema() -> dict[str, Any]:
-    """Return the JSON schema of the three kinds of file, each under its model's name in `$defs`."""
-    models = (Config, Molecule, Scale)
+    """Return the JSON schema of the four kinds of file, each under its model's name in `$defs`."""
+    models = (Config, Molecule, Scale, ChosenDraws)
     _, definitions = models_json_schema([(model, "validation") for model in models])
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": "mobcg configuration: config.yaml, molecules/*.yaml, scale/*.yaml",
+        "title": "mobcg configuration: config.yaml, molecules/*.yaml, scale/*.yaml, chosen/*.yaml",
         "anyOf": [{"$ref": f"#/$defs/{model.__name__}"} for model in models],
         **definitions,
     }

@@ -10,7 +10,7 @@ import hashlib
 import json
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from mobcg.config import (
     Molecule,
     Prior,
     Scale,
+    chosen_path,
+    load_chosen,
     load_config,
     load_molecules,
     load_scale,
@@ -111,7 +113,10 @@ def _perturbed_spec(shard: Mapping[str, Any], parent_id: str, draw: int) -> Spec
 
 
 def prior_potentials(shard: Mapping[str, Any]) -> dict[str, Spec]:
-    """Return id → spec of the potentials of a shard of the prior; what they look like is `mobcg.coarse.prior`'s."""
+    """Return id → spec of the potentials of a shard of the prior; what they look like is `mobcg.coarse.prior`'s.
+
+    A shard lists `draws`, or has `count` of them from `first` on.
+    """
     specs = (
         {
             "kind": "prior",
@@ -119,7 +124,7 @@ def prior_potentials(shard: Mapping[str, Any]) -> dict[str, Spec]:
             "draw": draw,
             **{key: shard[key] for key in ("temperature_k", "ranges", "screen")},
         }
-        for draw in range(shard["first"], shard["first"] + shard["count"])
+        for draw in shard.get("draws") or range(shard["first"], shard["first"] + shard["count"])
     )
     return {run_id(spec): spec for spec in specs}
 
@@ -262,7 +267,7 @@ def load_plan(content: Mapping[str, Any], where: object = "config/config.yaml") 
         }
     species = {name: species_of(molecule, molecules_dir / f"{name}.yaml") for name, molecule in molecules.items()}
     reused = recorded_ids(Path(config.base_release)) if config.base_release else {}
-    return build_plan(config, scale, molecules, species, reused)
+    return build_plan(config, scale, molecules, species, reused, load_chosen(chosen_path(scale.name), scale))
 
 
 def recorded_ids(release: Path) -> dict[str, frozenset[str]]:
@@ -291,8 +296,12 @@ def build_plan(
     molecules: dict[str, Molecule],
     species: dict[str, Species],
     reused: Mapping[str, frozenset[str]],
+    chosen: Sequence[Sequence[int]] = (),
 ) -> Plan:
-    """Return the plan of a scale for some molecules; a pure function of what the files hold."""
+    """Return the plan of a scale for some molecules; a pure function of what the files hold.
+
+    `chosen` lists, round by round, further draws of the prior (`mobcg.config.ChosenDraws`).
+    """
     atomistic: dict[str, Spec] = {}
     inversions: dict[str, Spec] = {}
     shards: dict[str, Spec] = {}
@@ -318,13 +327,14 @@ def build_plan(
         for draw in range(scale.synthetic.draws.get(name, 0)):
             ranges = json.loads(scale.synthetic.ranges.model_dump_json())
             force_field = {"kind": "synthetic", "draw": draw, "ranges": ranges}
-            run = _atomistic_specs(scale, molecule, species[name], force_field, scale.synthetic.lengths, replicas=1)
+            lengths, edge_nm = scale.synthetic.lengths, scale.synthetic.box_length_nm
+            run = _atomistic_specs(scale, molecule, species[name], force_field, lengths, replicas=1, edge_nm=edge_nm)
             atomistic |= run
             synthetic_id, inversion = _inversion(scale, molecule, list(run), scale.inversion.pressure_correction)
             inversions[synthetic_id] = inversion
             parents.append(synthetic_id)
         shards |= _shards(scale, molecule, parents)
-    prior_shards = _prior_shards(scale)
+    prior_shards = _prior_shards(scale, chosen)
     complete = frozenset(
         shard_id
         for shard_id, shard in (shards | prior_shards).items()
@@ -456,7 +466,8 @@ def _dumped(section: Coarse | Prior, *keys: str) -> Spec:
     return {key: dumped[key] for key in keys}
 
 
-def _prior_shards(scale: Scale) -> dict[str, Spec]:
+def _prior_shards(scale: Scale, chosen: Sequence[Sequence[int]]) -> dict[str, Spec]:
+    """Return the shards of the prior: the first draws, then each round of chosen ones cut by itself."""
     section = scale.prior
     edge_nm = (section.n_beads / section.ranges.number_density_nm3[1]) ** (1 / 3)
     if section.liquids and edge_nm <= 2 * CUTOFF_NM:
@@ -473,8 +484,12 @@ def _prior_shards(scale: Scale) -> dict[str, Spec]:
         "equilibration_ps_100",
         "production_ps_100",
     )
-    cut = _cut([({"kind": "prior_shard", **shared}, section.liquids)], section.liquids_per_shard)
-    return {run_id(spec): spec for (spec,) in cut}
+    size = section.liquids_per_shard
+    specs = [spec for (spec,) in _cut([({"kind": "prior_shard", **shared}, section.liquids)], size)]
+    for draws in chosen:
+        parts = (draws[first : first + size] for first in range(0, len(draws), size))
+        specs += [{"kind": "prior_shard", **shared, "draws": list(part)} for part in parts]
+    return {run_id(spec): spec for spec in specs}
 
 
 def _evaluation(scale: Scale, molecule: Molecule, model: str, parent_id: str) -> Spec:

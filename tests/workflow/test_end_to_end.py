@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
+import shutil
+import subprocess
+import sys
 from collections import Counter
 from pathlib import Path
 from statistics import median
 
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from mobcg.__main__ import main
 from mobcg.config import read_config
@@ -17,7 +22,7 @@ from mobcg.estimate import Rates, benchmark_seconds, estimate, given_rates, meas
 from mobcg.jobs import workflow_jobs
 from mobcg.plan import Plan, load_plan
 from mobcg.status import plan_status
-from tests.workflow.conftest import MISSING, WORDS, snakemake
+from tests.workflow.conftest import MISSING, SMALLEST, WORDS, environment, snakemake
 from tests.workflow.test_dry_runs import HEPTANE, job_counts
 
 pytestmark = [
@@ -143,3 +148,21 @@ def test_a_release_is_extended_by_one_molecule_and_nothing_else_runs(
     assert Counter(job.rule for job in workflow_jobs(extended)) == {
         rule: count for rule, count in counts.items() if rule not in ("all", "total")
     }
+
+
+def test_a_round_of_active_learning_is_chosen_run_and_learned_from(finished: Path, tmp_path: Path) -> None:
+    directory = tmp_path / "improved"
+    shutil.copytree(finished, directory, symlinks=True)
+    command = [sys.executable, "-m", "mobcg.predictor.improve", "--scale", str(SMALLEST), "--rounds", "1"]
+    words = ["--liquids", "2", "--candidates", "12", "--stall", "-1"]
+    done = subprocess.run([*command, *words], cwd=directory, env=environment(), capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (draws,) = yaml.safe_load((directory / "config/chosen/smallest.yaml").read_text())["rounds"]
+    assert len(draws) == 2
+    assert min(draws) >= 4  # the first ones are the scale's own
+    before, after = json.loads((directory / "results/smallest/improve.json").read_text())["rounds"]
+    # What a chosen liquid turns out to be, its run says: one that froze is a record and nothing to learn from.
+    coarse = pq.read_table(directory / "results/smallest/tables/data/coarse.parquet").to_pylist()
+    chosen = [row for row in coarse if row["molecule_id"] is None and row["status"] == "ok"]
+    assert after["liquids"] - before["liquids"] <= 2
+    assert len({row["potential_id"] for row in chosen}) > len(draws)

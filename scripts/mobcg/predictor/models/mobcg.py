@@ -115,10 +115,55 @@ class Model:
     def own_rdf_error(self, structure: Structure, states: States) -> NDArray[np.float64]:
         """Return the `rdf_error` to expect of the potential for the structure, (n,), sampling noise apart."""
         spread = self.processes["structure"].standard_error(self.basis.scores(structure.curves))
-        weights = _weights(structure, states.number_density_nm3)
+        weights = potential_weights(structure, states.number_density_nm3)
         return float(self.arrays["rdf_error_per_kt"]) * np.sqrt(
             np.sum(weights * spread**2, axis=1) / np.sum(weights, axis=1)
         )
+
+
+@dataclass(frozen=True)
+class Lesson:
+    """What is learned from n liquids: the residual of the closure, as a function of their curves.
+
+    Attributes
+    ----------
+    liquids, structure
+        One row for each potential at each state, and its features.
+    basis, scores
+        Principal components, and (n, c) coordinates in them.
+    groups
+        (n,): number of the parent potential.
+    residuals, weights
+        (n, 160) on the reduced grid: the residual of U/kT, and how much an error of it matters.
+    """
+
+    liquids: Liquids
+    structure: Structure
+    basis: Basis
+    scores: NDArray[np.float64]
+    groups: NDArray[np.int64]
+    residuals: NDArray[np.float64]
+    weights: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, liquids: Liquids) -> Lesson:
+        """Return the lesson of some liquids, rows that differ in mass merged."""
+        merged = merge_masses(liquids)
+        structure = describe(merged)
+        basis = Basis.of(structure.curves)
+        return cls(
+            merged,
+            structure,
+            basis,
+            basis.scores(structure.curves),
+            np.unique(merged.parent_potential_id, return_inverse=True)[1],
+            _residuals(merged, structure),
+            potential_weights(structure, merged.number_density_nm3),
+        )
+
+    def learn(self, settings: dict[str, Any]) -> tuple[Process, LeftOut]:
+        """Return the process of the residual, and its errors with each parent potential left out."""
+        return fit(self.scores, self.residuals, self.groups, settings, weights=self.weights)
 
 
 def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callable[[str], None]) -> Model:
@@ -126,15 +171,11 @@ def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callabl
 
     Errors of U/kT are weighted by x² g; every choice is made by leaving out parent potentials.
     """
-    merged = merge_masses(liquids)
-    structure = describe(merged)
-    basis = Basis.of(structure.curves)
-    scores = basis.scores(structure.curves)
-    groups = np.unique(merged.parent_potential_id, return_inverse=True)[1]
-    residuals = _residuals(merged, structure)
-    weights = _weights(structure, merged.number_density_nm3)
+    lesson = Lesson.of(liquids)
+    merged, structure, basis, scores = lesson.liquids, lesson.structure, lesson.basis, lesson.scores
+    groups, residuals, weights = lesson.groups, lesson.residuals, lesson.weights
     fits: dict[str, tuple[Process, LeftOut] | None] = {
-        "structure": fit(scores, residuals, groups, settings, weights=weights),
+        "structure": lesson.learn(settings),
         "mobility": train_mobility(scores, structure, merged, groups),
         **{name: train_friction(liquids, merged, structure, groups, name) for name in THERMOSTATS},
         "knob": train_knob(merged, structure, groups),
@@ -198,7 +239,7 @@ def _residuals(liquids: Liquids, structure: Structure) -> NDArray[np.float64]:
     return to_reduced(R_NM, residual, liquids.number_density_nm3, 0.0)
 
 
-def _weights(structure: Structure, number_density_nm3: NDArray) -> NDArray[np.float64]:
+def potential_weights(structure: Structure, number_density_nm3: NDArray) -> NDArray[np.float64]:
     """Return x² g where g was seen and U is not tapered, (n, 160): how much an error of U matters."""
     seen = (np.arange(R_NM.size) >= structure.first[:, None]) & (R_NM < CUTOFF_NM - TAPER_WIDTH_NM)
     curves = np.where(seen, structure.rdf, 0.0)
@@ -272,7 +313,7 @@ def _compare_splits(process: Process, basis: Basis, liquids: Liquids, seed: int)
     rows = rows.take(kept)
     structure = describe(rows)
     scores, residuals = basis.scores(structure.curves), _residuals(rows, structure)
-    weights = _weights(structure, rows.number_density_nm3)
+    weights = potential_weights(structure, rows.number_density_nm3)
     matrix = kernel((scores, None), (scores, None), process.length_scale) + process.noise * np.eye(len(rows))
     by_parent = np.unique(rows.parent_potential_id, return_inverse=True)[1]
     return {
