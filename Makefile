@@ -1,12 +1,13 @@
 # make release   set up, simulate, train, score: a release directory and a report (SCALE=demo|workstation|paper)
 # make test      set up, then every check and test that CI runs
 # make plan      dry run with a summary of each stage
+# make improve   active learning: choose, run and learn from more liquids, round by round, until it stops helping
 # make bench     speed and memory against references
 # make doctor    what is installed and what is missing
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor plan release test lint bench
+.PHONY: help setup doctor plan release improve test lint bench
 
 SCALE ?= demo
 SCALE_NAME := $(basename $(notdir $(SCALE)))
@@ -34,6 +35,12 @@ release: setup
 	@python -m mobcg.controller
 	@exec $(SNAKEMAKE) --cores $(CORES) --logger mobcg --logger-mobcg-scale $(SCALE)
 	@echo "Release: releases/$$(cat results/$(SCALE_NAME)/release.txt)   Report: results/$(SCALE_NAME)/report/report.html"
+
+improve: setup
+	@python -m mobcg.controller
+	@python -m mobcg.predictor.improve --scale $(SCALE) --cores $(CORES)
+	@python -m mobcg.report.improvement --rounds results/$(SCALE_NAME)/improve.json --out results/$(SCALE_NAME)/improve.png
+	@echo "Rounds: config/chosen/$(SCALE_NAME).yaml   Figure: results/$(SCALE_NAME)/improve.png"
 
 # Fast tests on every core first; then the real programs end to end.
 test: setup lint

@@ -266,7 +266,7 @@ def parser() -> argparse.ArgumentParser:
     origin.add_argument("--benchmarks", type=Path, help="directory of an earlier run's (default: results/benchmarks)")
     origin.add_argument("--default-rates", action="store_true", help="leave benchmarks of earlier runs aside")
     estimating.add_argument("--ns-day-1000-atoms", type=float, help="of GROMACS on one core, at 2 fs")
-    estimating.add_argument("--ns-day-1000-beads", type=float, help="of LAMMPS on one core, beads of 100 g/mol at 7 fs")
+    estimating.add_argument("--ns-day-1000-beads", type=float, help="of LAMMPS on one core, at 12 fs for 100 g/mol")
     estimating.add_argument("--json", action="store_true", help="print JSON")
     estimating.set_defaults(run=_estimate)
 

@@ -32,8 +32,8 @@ RECORD_S = 0.02
 SQUEEZE_FACTOR = 2
 NPT_BLOCKS = 3.2
 REFERENCE_DENSITY_NM3 = 5.0
-# An iteration runs at 5 fs in place of 7 and starts with a tenth of its length; most inversions use all iterations.
-ITERATION_FACTOR = 1.5
+# An iteration runs at 5 fs in place of 12 and starts with a tenth of its length; most inversions use all iterations.
+ITERATION_FACTOR = 2.6
 # Cost of a step over that of Nosé-Hoover dynamics; friction also shortens the step.
 THERMOSTAT_FACTOR = {"nose_hoover": 1.0, "langevin": 1.2, "dpd": 2.5}
 # One molecule in one frame of the analysis; one batch of the published networks, forward and back; one liquid cubed of
@@ -53,7 +53,7 @@ ATOM_FRAME_BYTES = 4.06  # of the positions that `keep_trajectories: all` keeps
 TRAJECTORY_FRAME_BYTES = 25.2  # positions, forces, and velocities in every tenth frame, of an atom
 INVERSION_BYTES, ITERATION_BYTES = 30e3, 15e3
 DUMP_BYTES, DUMP_FRAMES_1_PS = 30, 4
-TEXT_FRAME_BYTES, FRAMES_1_PS_100 = 27, 1 / 0.7
+TEXT_FRAME_BYTES, FRAMES_1_PS_100 = 27, 1 / 0.72
 RECORD_BYTES = 25e3
 ROW_BYTES = 10e3
 NETWORK_BYTES, LIQUID_BYTES = 1.53e6, 2e3
@@ -69,7 +69,7 @@ class Rates:
     atomistic_ns_day
         Nanoseconds a day of one core with 1000 atoms at 2 fs (GROMACS, PME).
     coarse_ns_day
-        Nanoseconds a day of one core with 1000 beads of 100 g/mol, 5 in a nm³, at 7 fs (LAMMPS, table, no friction).
+        Nanoseconds a day of one core with 1000 beads of 100 g/mol, 5 in a nm³, at 12 fs (LAMMPS, table, no friction).
     factors
         Rule → measured over expected time of its jobs; 1 where it is not in there.
     measured
@@ -77,7 +77,7 @@ class Rates:
     """
 
     atomistic_ns_day: float = 185.0
-    coarse_ns_day: float = 1450.0
+    coarse_ns_day: float = 2450.0
     factors: Mapping[str, float] = field(default_factory=dict)
     measured: Mapping[str, int] = field(default_factory=dict)
 

@@ -54,15 +54,16 @@ def validation_liquids(candidates: set[str]) -> set[str]:
     The hash makes it a property of the liquid, so a later release never moves it from one side to the other. Of two
     or more liquids at least one, that of the lowest hash, validates, and at least one trains.
     """
-    ranked = sorted((_uniform(liquid), liquid) for liquid in candidates)
+    ranked = sorted((rank(liquid), liquid) for liquid in candidates)
     if len(ranked) < 2:
         return set()
     below = sum(value < VALIDATION_FRACTION for value, _ in ranked)
     return {liquid for _, liquid in ranked[: min(max(below, 1), len(ranked) - 1)]}
 
 
-def _uniform(text: str) -> float:
-    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") / 2**64
+def rank(liquid: str) -> float:
+    """Return the hash of a liquid as a number in [0, 1): the lowest validate."""
+    return int.from_bytes(hashlib.sha256(liquid.encode()).digest()[:8], "big") / 2**64
 
 
 def split_rows(

@@ -34,7 +34,7 @@ from scipy.linalg import cholesky, solve_triangular
 from mobcg.coarse.integral_equation import NoSolutionError, solve
 from mobcg.coarse.prior import draw_liquid
 from mobcg.config import chosen_path, load_chosen, read_config
-from mobcg.database.splits import validation_liquids
+from mobcg.database.splits import VALIDATION_FRACTION, rank
 from mobcg.errors import InputError, SimulationError
 from mobcg.plan import Plan, load_plan, prior_potentials
 from mobcg.predictor.dataset import Liquids, States, read_liquids, structure_rows
@@ -50,6 +50,8 @@ from mobcg.units import thermal_energy_kj_mol
 
 # Share of the validation liquids, the nearest to the molecular ones, whose error decides when to stop.
 NEAREST = 0.5
+# Ranks up to here are left alone: above it no liquid validates, not even as the lowest of the few of a small scale.
+LEAST_RANK = 2 * VALIDATION_FRACTION
 # Random choices of the same size, whose mean gain stands beside that of the choice.
 RANDOM_CHOICES = 20
 HEADER = "# Liquids of the prior that `make improve SCALE={scale}` chose. Delete the file to do without them.\n"
@@ -78,11 +80,10 @@ def candidates(plan: Plan, first: int, count: int, report: Callable[[str], None]
     shard = {**next(iter(plan.prior_shards.values())), "draws": list(range(first, first + count))}
     specs = prior_potentials(shard)
     kept, states = [], []
-    unlearned = validation_liquids(set(specs))
     for number, (name, spec) in enumerate(specs.items(), 1):
         if number % 100 == 0:
             report(f"candidates: {number} of {count} drawn")
-        drawn = None if name in unlearned else draw_liquid(spec)
+        drawn = draw_liquid(spec) if rank(name) > LEAST_RANK else None
         if drawn is None:
             continue
         density_nm3, potential = drawn
@@ -239,7 +240,17 @@ def simulate_tables(plan: Plan, options: argparse.Namespace) -> Path:
         Snakemake failed; what it said stands above.
     """
     tables = f"{plan.scale_dir}/tables"
-    command = [sys.executable, "-m", "snakemake", "--profile", options.profile, "--cores", str(options.cores)]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--profile",
+        options.profile,
+        "--cores",
+        options.cores,
+        "--quiet",
+        "rules",
+    ]
     command += ["--config", f"scale={options.scale}", *(options.config or [])]
     subprocess.run([*command, "--", tables], check=True)
     return Path(tables)
