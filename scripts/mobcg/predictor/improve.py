@@ -240,18 +240,8 @@ def simulate_tables(plan: Plan, options: argparse.Namespace) -> Path:
         Snakemake failed; what it said stands above.
     """
     tables = f"{plan.scale_dir}/tables"
-    command = [
-        sys.executable,
-        "-m",
-        "snakemake",
-        "--profile",
-        options.profile,
-        "--cores",
-        options.cores,
-        "--quiet",
-        "rules",
-    ]
-    command += ["--config", f"scale={options.scale}", *(options.config or [])]
+    command = [sys.executable, "-m", "snakemake", "--profile", options.profile, "--cores", options.cores]
+    command += ["--quiet", "rules", "--config", f"scale={options.scale}", *(options.config or [])]
     subprocess.run([*command, "--", tables], check=True)
     return Path(tables)
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from mobcg.errors import InputError
 from mobcg.report.style import FAINT, LOOKS, MUTED, drawing, legend_above, save_png
@@ -32,9 +33,10 @@ def improvement(told: Mapping[str, Any]) -> Figure:
         ("left_out_error_kt", "each parent left out", LOOKS["ibi"].colour, "^"),
     ):
         left.plot(liquids, [one[key] for one in rounds], color=colour, marker=marker, markersize=4.5, label=label)
+    left.xaxis.set_major_locator(MaxNLocator(integer=True))
     left.set_xlabel("liquids learned from")
     left.set_ylabel("error of U / kT")
-    numbers = range(1 + len(rounds) - len(choices), 1 + len(rounds))
+    numbers = range(len(rounds) - len(choices), len(rounds))
     for key, label, colour, shift in (
         ("error_kt", "before the round", FAINT, -0.27),
         ("random_error_kt", "with random liquids", MUTED, 0.0),

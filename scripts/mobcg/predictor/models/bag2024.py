@@ -141,26 +141,35 @@ def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callabl
     parts = {"outer": (_inputs(liquids), outer), "inner": (outer, (inner - mean) / scale)}
     arrays: dict[str, NDArray] = {"inner_mean": mean, "inner_scale": scale}
     history: dict[str, Any] = {"rows": len(liquids), "parent_potentials": int(groups.max()) + 1}
+    device = _device()
     clock = _Clock((2 * min(folds, settings["networks"]) + 1) * settings["epochs"], report)
     for part, (inputs, targets) in parts.items():
         losses, left_out = [], []
         for fold, (learn, check) in enumerate(_splits(groups, folds)[: settings["networks"]]):
             generator = torch.Generator().manual_seed(seed + fold + (1000 if part == "inner" else 0))
             network = _network(inputs.shape[1], settings[part]["layers"], targets.shape[1], settings["leak"], generator)
-            tensors = [torch.tensor(values, dtype=torch.float32) for values in (inputs, targets)]
+            network.to(device)
+            tensors = [torch.tensor(values, dtype=torch.float32, device=device) for values in (inputs, targets)]
             losses.append(_fit(network, *(t[learn] for t in tensors), settings, part, generator, clock))
             if check.size:
                 with torch.no_grad():
                     deviation = network(tensors[0][check]) - tensors[1][check]
                 left_out.append(float(deviation.abs().mean()))
             for layer, dense in enumerate(module for module in network if isinstance(module, nn.Linear)):
-                values = (*whole_numbers(dense.weight.detach().numpy()), dense.bias.detach().numpy())
+                values = (*whole_numbers(dense.weight.detach().cpu().numpy()), dense.bias.detach().cpu().numpy())
                 arrays |= {f"{part}.{fold}.{name}.{layer}": value for name, value in zip(PARTS, values, strict=True)}
         unit = "kcal_mol" if part == "outer" else "standardised"
         history[f"{part}_loss_per_epoch"] = np.mean(losses, axis=0).tolist()
         history[f"{part}_left_out_mae_{unit}"] = float(np.mean(left_out)) if left_out else None
     history["outer_random_rows_mae_kcal_mol"] = _random_rows_mae(*parts["outer"], settings, seed, clock)
     return Model({**settings, "folds": folds, "networks": min(folds, settings["networks"])}, arrays, history)
+
+
+def _device() -> torch.device:
+    """Return the GPU where there is one: random numbers are drawn on the CPU, so only rounding differs."""
+    import torch
+
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
 
 def whole_numbers(weight: NDArray) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
@@ -185,7 +194,8 @@ def _random_rows_mae(
     if not len(check):
         return None
     network = _network(inputs.shape[1], settings["outer"]["layers"], targets.shape[1], settings["leak"], generator)
-    x, y = (torch.tensor(values, dtype=torch.float32) for values in (inputs, targets))
+    network.to(_device())
+    x, y = (torch.tensor(values, dtype=torch.float32, device=_device()) for values in (inputs, targets))
     _fit(network, x[learn], y[learn], settings, "outer", generator, clock)
     with torch.no_grad():
         return float((network(x[check]) - y[check]).abs().mean())
