@@ -232,6 +232,35 @@ def test_the_finite_size_correction_vanishes_in_a_large_box_and_is_reported() ->
     assert result.diffusion_yh_nm2_ns == pytest.approx(result.diffusion_nm2_ns * factor, rel=1e-12)
 
 
+# Neighbours
+
+
+def test_beads_that_walk_alone_do_not_move_together() -> None:
+    value, error = observables.neighbour_correlation(walk(5.0, 600, 100, 21))
+    # The drift of the box is removed: what one bead does, the others make up for.
+    assert value == pytest.approx(-1 / 99, abs=3 * error)
+    assert 0 < error < 0.01
+
+
+def test_beads_that_walk_in_pairs_have_one_neighbour_of_many_that_follows() -> None:
+    single = walk(5.0, 600, 100, 22)
+    pairs = np.concatenate([single.positions_nm, single.positions_nm + 0.05], axis=1)
+    trajectory = BeadTrajectory(pairs, BOX_NM, single.frame_ps, single.mass_g_mol, single.temperature_k)
+    value, error = observables.neighbour_correlation(trajectory)
+    others = 198 / BOX_NM**3 * 4 / 3 * np.pi * (1.4 * (BOX_NM**3 / 200) ** (1 / 3)) ** 3
+    assert value == pytest.approx(1 / (1 + others), abs=3 * error + 0.01)
+
+
+def test_neighbours_are_the_same_through_the_faces_of_the_box() -> None:
+    trajectory = walk(5.0, 400, 60, 23)
+    moved = BeadTrajectory(trajectory.positions_nm + np.array([0, 0, 1.7]), BOX_NM, 1.0, 5.0, 298.15)
+    assert observables.neighbour_correlation(moved) == pytest.approx(observables.neighbour_correlation(trajectory))
+
+
+def test_a_run_too_short_to_move_says_nothing_of_neighbours() -> None:
+    assert observables.neighbour_correlation(walk(0.01, 100, 50, 24)) is None
+
+
 # Scores
 
 

@@ -25,6 +25,9 @@ from mobcg.units import NM2_NS_PER_NM2_PS, reduced_time_ps
 # 100 g/mol at the density of a molecular liquid. Earlier the motion is not yet diffusive.
 FIT_WINDOW_TAU = (2.5, 8.0)
 PAIR_ROWS = 64
+# The first shell ends at about 1.4 mean distances; half a mean distance is beyond the rattling in it.
+NEIGHBOUR_DISTANCE, MOVED_DISTANCE = 1.4, 0.5
+CORRELATION_ORIGINS, CORRELATION_BLOCKS = 60, 5
 # Yeh and Hummer, J. Phys. Chem. B 108, 15873 (2004): the self term of a periodic cubic lattice of Stokeslets.
 YEH_HUMMER_XI = 2.837297
 # Stokes-Einstein without a hydrodynamic diameter, eta D = alpha kT rho^(1/3): Costigliola, Heyes, Schroder and Dyre,
@@ -276,6 +279,43 @@ def self_diffusion(trajectory: BeadTrajectory) -> SelfDiffusion:
         error * NM2_NS_PER_NM2_PS,
         diffusion * NM2_NS_PER_NM2_PS * finite_size_factor(positions.shape[1]),
     )
+
+
+def neighbour_correlation(trajectory: BeadTrajectory) -> tuple[float, float] | None:
+    r"""Return how far neighbours move together, C, and its standard error from time blocks (dimensionless).
+
+    C = ⟨Δr_i · Δr_j⟩ / ⟨|Δr_i|²⟩ over pairs that are less than `NEIGHBOUR_DISTANCE` ρ^(-1/3) apart at the origin of
+    time (the first shell), in the time in which the mean squared displacement reaches (`MOVED_DISTANCE` ρ^(-1/3))². At
+    equal displacement a slow liquid is compared with a fast one: what is left is how momentum passes from bead to bead,
+    which a friction against a resting background cuts off and a friction between beads does not. Doliwa and Heuer,
+    Phys. Rev. E 61, 6898 (2000), for such correlations in liquids. The drift of the whole box is removed, which takes
+    1/(N − 1) from C.
+
+    Returns None for a trajectory of less than four times that displacement.
+    """
+    spacing_nm = trajectory.number_density_nm3 ** (-1 / 3)
+    msd_nm2 = mean_squared_displacement(trajectory.positions_nm)
+    reached = np.flatnonzero(msd_nm2 >= (MOVED_DISTANCE * spacing_nm) ** 2)
+    if not reached.size or len(msd_nm2) < 4 * reached[0]:
+        return None
+    lag, positions, edge = int(reached[0]), remove_drift(trajectory.positions_nm), trajectory.box_length_nm
+    origins = np.unique(np.linspace(0, len(positions) - lag - 1, CORRELATION_ORIGINS).round().astype(int))
+    together, alone = np.zeros(origins.size), np.zeros(origins.size)
+    for number, origin in enumerate(origins):
+        moved, start = positions[origin + lag] - positions[origin], trajectory.positions_nm[origin] / edge
+        squared = np.zeros((len(start), len(start)))
+        for x in start.T:
+            apart = np.subtract.outer(x, x)
+            apart -= np.rint(apart)
+            squared += apart**2
+        near = squared < (NEIGHBOUR_DISTANCE * spacing_nm / edge) ** 2
+        np.fill_diagonal(near, val=False)
+        # einsum, not BLAS, whose last bit may differ from one process to the next.
+        together[number] = np.einsum("ij,ik,jk->", near, moved, moved) / max(near.sum(), 1)
+        alone[number] = np.mean(moved**2) * 3
+    parts = np.array_split(together, CORRELATION_BLOCKS), np.array_split(alone, CORRELATION_BLOCKS)
+    ratios = np.array([one.mean() / other.mean() for one, other in zip(*parts, strict=True)])
+    return float(together.mean() / alone.mean()), _standard_error(ratios)
 
 
 def _standard_error(values: NDArray) -> float:

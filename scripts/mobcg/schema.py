@@ -15,7 +15,7 @@ import pyarrow as pa
 # release may misread the new one. Minor: a table, column or allowed value added, a null allowed; old code still reads
 # all that it knew. Patch: wording only. A release of another major version is not read, one of an older minor version
 # is: it may lack the columns that came later.
-SCHEMA_VERSION = "1.1.0"
+SCHEMA_VERSION = "1.2.0"
 DATA_LICENSE = "CC-BY-4.0"
 
 TEXT = pa.string()
@@ -138,6 +138,19 @@ DIFFUSION = (
         above=0,
         maximum=1e4,
     ),
+)
+
+TOGETHER = (
+    _number(
+        "neighbour_correlation",
+        "",
+        "how far first neighbours move together: mean product of their displacements over the mean squared "
+        "displacement, in the time in which that reaches a quarter of ρ^(-2/3)",
+        "C",
+        minimum=-1,
+        maximum=1,
+    ),
+    _number("neighbour_correlation_se", "", "its standard error, from time blocks", "SE(C)", minimum=0),
 )
 
 
@@ -306,6 +319,7 @@ ATOMISTIC = Table(
         RETRIES,
         _number("production_ps", "ps", "length of the NVT production", "t_prod", above=0, expected=True),
         *DIFFUSION,
+        *TOGETHER,
         *STRUCTURE,
         *DISPLACEMENT,
         *STATUS,
@@ -463,6 +477,7 @@ EVALUATION = Table(
         Column("n_beads", WHOLE, "", "beads in the box", "N", minimum=2, expected=True),
         _number("box_length_nm", "nm", "edge of the cubic box", "L", above=0, maximum=1000, expected=True),
         *DIFFUSION,
+        *TOGETHER,
         _number("alpha", "", "D over D of the atomistic liquid", "α", above=0, expected=True),
         _number("alpha_se", "", "its standard error, both D counted", "SE(α)", above=0, expected=True),
         _number("rdf_error", "", "∫|g - g_AA| dr / ∫ g_AA dr over 0.1-1.5 nm", "e", minimum=0, expected=True),

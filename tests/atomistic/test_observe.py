@@ -39,6 +39,7 @@ def test_a_random_walk_gives_its_diffusion_coefficient_and_no_structure():
     assert row["diffusion_yh_nm2_ns"] > row["diffusion_nm2_ns"]
     assert np.mean(row["rdf"][50:]) == pytest.approx(1.0, abs=0.02)
     assert row["production_ps"] == 599
+    assert row["neighbour_correlation"] == pytest.approx(-1 / 199, abs=3 * row["neighbour_correlation_se"])
     np.testing.assert_allclose(row["msd_nm2"], 6e-3 * DIFFUSION_NM2_NS * row["msd_time_ps"], rtol=0.1)
 
 

@@ -20,7 +20,7 @@ from mobcg.coarse.simulate import (
     write_run,
 )
 from mobcg.errors import SimulationError
-from mobcg.observables import finite_size_factor, rdf_error
+from mobcg.observables import finite_size_factor, neighbour_correlation, rdf_error
 from mobcg.pair import R_NM
 from mobcg.programs import ProgramError
 from mobcg.schema import TABLES
@@ -434,3 +434,22 @@ def test_a_written_run_is_the_run_that_would_have_been_made(thermostat, friction
     step_fs = float((tmp_path / "written/run.in").read_text().split("timestep ")[1].split()[0])
     slope = np.polyfit(time * step_fs, displacement, 1)[0] / 6 * 1e4  # Å²/fs to nm²/ns
     assert slope == pytest.approx(here["diffusion_nm2_ns"], rel=0.4)
+
+
+def test_neighbours_move_together_under_pair_friction_and_hardly_under_background_friction(tmp_path):
+    found = {
+        thermostat: neighbour_correlation(
+            run(
+                tmp_path / thermostat,
+                thermostat=thermostat,
+                friction_1_ps=friction,
+                n_beads=300,
+                production_ps_100=300.0,
+            ).trajectory
+        )
+        for thermostat, friction in (("nose_hoover", 0.0), ("dpd", 1.0), ("langevin", 6.0))
+    }
+    (free, free_se), (pair, pair_se), (background, background_se) = found.values()
+    assert free > 3 * free_se
+    assert pair > background + 3 * np.hypot(pair_se, background_se)
+    assert background < 0.7 * pair

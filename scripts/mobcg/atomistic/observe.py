@@ -13,7 +13,13 @@ from typing import Any
 
 from mobcg.atomistic.force_field import force_field_id
 from mobcg.errors import InputError
-from mobcg.observables import BeadTrajectory, displacement_curve, radial_distribution, self_diffusion
+from mobcg.observables import (
+    BeadTrajectory,
+    displacement_curve,
+    neighbour_correlation,
+    radial_distribution,
+    self_diffusion,
+)
 from mobcg.plan import Spec, run_id
 from mobcg.records import write_record
 from mobcg.step import run_step
@@ -76,6 +82,7 @@ def observe(trajectory: BeadTrajectory, spec: Spec) -> dict[str, Any]:
             f"run {run_id(spec)}", "lengths.nvt_ps", spec["lengths"]["nvt_ps"], "a longer run", f"{error}."
         ) from error
     lags_ps, msd_nm2 = displacement_curve(trajectory)
+    together, together_se = neighbour_correlation(trajectory) or (None, None)
     return {
         "rdf": structure.rdf,
         "rdf_se": structure.rdf_se,
@@ -84,6 +91,8 @@ def observe(trajectory: BeadTrajectory, spec: Spec) -> dict[str, Any]:
         "diffusion_nm2_ns": diffusion.diffusion_nm2_ns,
         "diffusion_nm2_ns_se": diffusion.diffusion_nm2_ns_se,
         "diffusion_yh_nm2_ns": diffusion.diffusion_yh_nm2_ns,
+        "neighbour_correlation": together,
+        "neighbour_correlation_se": together_se,
     }
 
 

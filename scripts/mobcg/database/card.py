@@ -47,6 +47,14 @@ Each model is run in the box of the atomistic liquid and compared with it: α = 
 ∫|g − g_AA| dr / ∫ g_AA dr (0 is right), and score = sqrt((error/0.1)² + (ln α / ln 2)²), smaller is better. Median over
 the liquids of the mean over replicas; `data/evaluation.parquet` has every run with its standard errors."""
 
+TOGETHER = """\
+### What friction keeps, and what not
+
+A friction that brings D to that of the atomistic liquid leaves g(r) as it is. Whether momentum still passes from bead
+to bead, as flow, sound and viscosity need, is another question. `neighbour_correlation` measures it: the mean product
+of the displacements of first neighbours over the mean squared displacement, while that reaches a quarter of ρ^(−2/3).
+Mean over the liquids and its standard error:"""
+
 THERMOSTATS = ("nose_hoover", "langevin", "dpd")
 PRIOR = """\
 ### The prior
@@ -93,6 +101,7 @@ def _card(directory: Path, footer: dict[str, str]) -> str:
         origins=_origins(directory),
         prior=_prior(directory),
         scores=_scores(directory),
+        together=_together(directory),
         programs=_programs(directory),
         bins=R_NM.size,
         r_first=f"{R_NM[0]:.3f}",
@@ -265,6 +274,29 @@ def _scores(directory: Path) -> str:
         for model, found in scores.items()
     ]
     return f"{SCORES_NOTE}\n\n{_markdown_table(('model', 'liquids', 'α', 'structure error', 'score'), rows)}"
+
+
+def _together(directory: Path) -> str:
+    """Return how far neighbours move together, atomistic and by model; empty where the release does not say."""
+    column, rows = "neighbour_correlation", []
+    for table, names in (("atomistic", ("molecule_id", "spec")), ("evaluation", ("molecule_id", "model"))):
+        if column not in pq.read_schema(_path(directory, table)).names:
+            return ""
+        found = _read(directory, table, *names, column, "status").filter(pc.field(column).is_valid())
+        rows.append(found.filter(pc.field("status") == "ok").to_pylist())
+    atomistic = [row for row in rows[0] if json.loads(row["spec"])["force_field"]["kind"] != "synthetic"]
+    of_liquid: dict[str, dict[str, list[float]]] = {"atomistic": {}}
+    for row in [*atomistic, *rows[1]]:
+        liquid = of_liquid.setdefault(row.get("model", "atomistic"), {})
+        liquid.setdefault(row["molecule_id"], []).append(row[column])
+    if len(of_liquid) == 1:
+        return ""
+    lines = []
+    for name, liquids in of_liquid.items():
+        means = np.array([np.mean(values) for values in liquids.values()])
+        error = f" ± {means.std(ddof=1) / means.size**0.5:.3f}" if means.size > 1 else ""
+        lines.append((name, str(means.size), f"{means.mean():.3f}{error}"))
+    return f"{TOGETHER}\n\n{_markdown_table(('model', 'liquids', 'correlation'), lines)}\n\n"
 
 
 def _programs(directory: Path) -> str:

@@ -26,6 +26,7 @@ from threadpoolctl import threadpool_limits
 from mobcg.coarse.simulate import measure, simulate, simulate_npt
 from mobcg.doctor import require
 from mobcg.errors import InputError, SimulationError
+from mobcg.observables import neighbour_correlation
 from mobcg.plan import Spec, run_id
 from mobcg.plan import seed as plan_seed
 from mobcg.predictor.friction import friction_constant, friction_for_1_ps, trial_friction_1_ps
@@ -241,9 +242,11 @@ def _run_replica(
         )
         measured = measure(run)
         columns = {name: value for name, value in measured.items() if name in EVALUATION_COLUMNS}
+        together, together_se = neighbour_correlation(run.trajectory) or (None, None)
         return (
             row
             | columns
+            | {"neighbour_correlation": together, "neighbour_correlation_se": together_se}
             | scores(measured, reference, seed)
             | _density(spec, own_spec, potential, reference, directory)
         )

@@ -33,9 +33,10 @@ from mobcg.units import BAR_PER_ATM, BAR_PER_KJ_MOL_NM3, thermal_energy_kj_mol
 INSIDE_DISTANCE, EDGE_DISTANCE = 1.0, 2.0
 # ln(ν/ν₀) beyond that of the training rows by more than this: the friction is an extrapolation.
 RATIO_MARGIN = 0.3
-# Multiples of g(r) that a wrong normalisation may call for, and the distance that one must bring it to.
-COARSE_STEPS: NDArray[np.float64] = np.arange(-15, 16) * 1e-3
-FINE_STEPS: NDArray[np.float64] = np.arange(-9, 10) * 1e-4
+# Multiples of g(r) that a wrong normalisation may call for, and the distance that one must bring it to;
+# looked for in steps, each a part of the one before.
+TAIL_STEPS = (5e-3, 1.25e-3, 3e-4)
+WITHIN_STEPS: NDArray[np.float64] = np.arange(-3, 4.0)
 MUCH_NEARER = 0.7
 TAIL_TOLERANCE = 1e-3
 INSIDE, EDGE, OUTSIDE = "inside", "edge", "outside"
@@ -232,8 +233,8 @@ def consistent_tail(model: Any, states: States) -> tuple[States, Structure, NDAr
     factor, distance = np.ones(len(states)), model.distance(structure)
     for row in np.flatnonzero(distance > INSIDE_DISTANCE):
         best, nearest = 1.0, float(distance[row])
-        for steps in (COARSE_STEPS, FINE_STEPS):
-            trials = best + steps
+        for step in TAIL_STEPS:
+            trials = best + step * WITHIN_STEPS
             copies = states.take(np.full(trials.size, row))
             found = model.distance(describe(replace(copies, rdf=copies.rdf * trials[:, None])))
             if found.min() < nearest:

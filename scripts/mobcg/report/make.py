@@ -14,7 +14,7 @@ from pathlib import Path
 from mobcg.errors import InputError
 from mobcg.predictor.scoring import scoreboard
 from mobcg.records import atomic_path
-from mobcg.report import accuracy, checks, coverage, curves, learning
+from mobcg.report import accuracy, checks, coverage, curves, dynamics, learning
 from mobcg.report.liquids import Liquid, liquids_of
 from mobcg.report.page import Illustration, caption_text, page
 from mobcg.report.release import Release, evaluation_table, load_release
@@ -32,6 +32,7 @@ FIGURES = (
     "mass_law",
     "density",
     "diffusion",
+    "neighbours",
     "learning",
     "reliability",
     "overview",
@@ -53,6 +54,7 @@ def exhibits(
             checks.mass_law(release),
             checks.density(release),
             coverage.diffusion(release, liquids),
+            dynamics.neighbours(liquids),
             learning.learning(release.training),
             learning.reliability(release.training),
             coverage.overview(release),

@@ -24,7 +24,7 @@ from mobcg.report.release import Release
 from mobcg.report.scores import TIE_ERRORS, Score, Summary, measured
 from mobcg.report.style import Exhibit, drawing, save_png
 
-FIGURES = ("scoreboard", "plane", "rdf", "density", "convergence", "mass_law", "diffusion", "overview")
+FIGURES = ("scoreboard", "plane", "rdf", "density", "convergence", "mass_law", "diffusion", "neighbours", "overview")
 PEER_LABELS = {"ibi": "IBI", "published": "published network"}
 OURS = ("mobcg", "mobcg_dpd", "mobcg_langevin")
 
