@@ -1,0 +1,77 @@
+"""What force matching learns from: frames of beads with the net force on each, parted by time."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mobcg.errors import InputError
+from mobcg.observables import BeadTrajectory
+
+# Shares of the frames, in the order of time: a frame is like the one before it, so they are not drawn at random.
+TRAIN, VALIDATION = 0.8, 0.1
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Frames of beads in a cubic box.
+
+    Attributes
+    ----------
+    positions_nm, forces_kj_mol_nm
+        (frames, beads, 3); positions wrapped into the box, net force on each bead.
+    box_length_nm, temperature_k, mass_g_mol
+        Of the run.
+    """
+
+    positions_nm: NDArray[np.float64]
+    forces_kj_mol_nm: NDArray[np.float64]
+    box_length_nm: float
+    temperature_k: float
+    mass_g_mol: float
+
+    def __len__(self) -> int:
+        """Return the number of frames."""
+        return len(self.positions_nm)
+
+    def part(self, rows: slice) -> Frames:
+        """Return some of the frames."""
+        return replace(self, positions_nm=self.positions_nm[rows], forces_kj_mol_nm=self.forces_kj_mol_nm[rows])
+
+    def split(self) -> tuple[Frames, Frames, Frames]:
+        """Return train, validation and test frames, each one stretch of time.
+
+        Raises
+        ------
+        InputError
+            There are fewer than ten frames.
+        """
+        if len(self) < 10:
+            raise InputError("force matching", "frames", len(self), "10 and more", "Run longer, or keep more frames.")
+        first, second = round(TRAIN * len(self)), round((TRAIN + VALIDATION) * len(self))
+        return self.part(slice(first)), self.part(slice(first, second)), self.part(slice(second, None))
+
+
+def frames_of(trajectory: BeadTrajectory, every_ps: float = 1.0) -> Frames:
+    """Return frames of a trajectory at least `every_ps` apart: the force on a molecule is forgotten within 1 ps.
+
+    Raises
+    ------
+    InputError
+        The trajectory has no forces.
+    """
+    if trajectory.forces_kj_mol_nm is None:
+        advice = "Keep them with keep_trajectories: beads."
+        raise InputError("force matching", "forces_kj_mol_nm", None, "a bead trajectory with net forces", advice)
+    step = max(1, int(np.ceil(every_ps / trajectory.frame_ps - 1e-9)))
+    edge = trajectory.box_length_nm
+    positions = np.asarray(trajectory.positions_nm[::step], np.float64)
+    return Frames(
+        positions - edge * np.floor(positions / edge),
+        np.asarray(trajectory.forces_kj_mol_nm[::step], np.float64),
+        edge,
+        trajectory.temperature_k,
+        trajectory.mass_g_mol,
+    )
