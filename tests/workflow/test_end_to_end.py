@@ -106,7 +106,8 @@ def test_the_bare_speed_of_gromacs_gives_the_time_of_the_jobs(plan: Plan) -> Non
         speeds.append(float(re.findall(r"^Performance: +([\d.]+)", printed, re.MULTILINE)[-1]) * n_atoms / 1000)
     rates = given_rates(Rates(), median(speeds), None)
     ratio = measured_rates([plan], Path("results/benchmarks"), rates).factors["simulate_atomistic"]
-    assert 1 / 1.5 < ratio < 1.5
+    # What else the machine does at either time is not known here: a wrong unit or a forgotten stage is further off.
+    assert 1 / 3 < ratio < 3
 
 
 def test_the_estimate_from_benchmarks_is_what_the_run_took(plan: Plan) -> None:
@@ -116,7 +117,7 @@ def test_the_estimate_from_benchmarks_is_what_the_run_took(plan: Plan) -> None:
     assert rates.measured == {rule: count for rule, count in jobs.items() if rule != "list_records"}
     took_s = sum(benchmark_seconds(path) for path in benchmarks.rglob("*.tsv"))
     found = estimate(plan, rates, slots=2)
-    assert 1 / 1.5 < 3600 * found["core_hours"] / took_s < 1.5
+    assert 1 / 2 < 3600 * found["core_hours"] / took_s < 2
     kept_bytes = sum(path.stat().st_size for path in Path("results").rglob("*") if path.is_file())
     assert 1 / 1.5 < found["kept_bytes"] / kept_bytes < 1.5
 
