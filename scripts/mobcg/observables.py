@@ -171,16 +171,22 @@ def pair_counts(positions_nm: NDArray[np.float64], box_length_nm: float) -> NDAr
     fractions = np.ascontiguousarray(positions_nm.T) / box_length_nm
     bins_per_box = box_length_nm / BIN_WIDTH_NM
     for first in range(0, len(positions_nm), PAIR_ROWS):
-        squared = 0.0
-        for x in fractions:
-            apart = np.subtract.outer(x[first : first + PAIR_ROWS], x[first:])
-            apart -= np.rint(apart)
-            squared += apart * apart
+        squared = _squared_distances(fractions[:, first : first + PAIR_ROWS], fractions[:, first:])
         # Each bead itself, and in the square at the left each pair once more.
         squared[:, : len(squared)][np.tril_indices(len(squared))] = np.inf
         near = squared[squared < (R_EDGES_NM[-1] / box_length_nm) ** 2]
         counts += np.bincount((np.sqrt(near) * bins_per_box).astype(np.intp), minlength=R_NM.size)[: R_NM.size]
     return counts
+
+
+def _squared_distances(a: NDArray, b: NDArray) -> NDArray[np.float64]:
+    """Return the squared distances (n, m) of nearest images, for (3, n) and (3, m) in units of the box edge."""
+    squared = np.zeros((a.shape[1], b.shape[1]))
+    for x, y in zip(a, b, strict=True):
+        apart = np.subtract.outer(x, y)
+        apart -= np.rint(apart)
+        squared += apart * apart
+    return squared
 
 
 def remove_drift(positions_nm: NDArray) -> NDArray[np.float64]:
@@ -303,12 +309,7 @@ def neighbour_correlation(trajectory: BeadTrajectory) -> tuple[float, float] | N
     together, alone = np.zeros(origins.size), np.zeros(origins.size)
     for number, origin in enumerate(origins):
         moved, start = positions[origin + lag] - positions[origin], trajectory.positions_nm[origin] / edge
-        squared = np.zeros((len(start), len(start)))
-        for x in start.T:
-            apart = np.subtract.outer(x, x)
-            apart -= np.rint(apart)
-            squared += apart**2
-        near = squared < (NEIGHBOUR_DISTANCE * spacing_nm / edge) ** 2
+        near = _squared_distances(start.T, start.T) < (NEIGHBOUR_DISTANCE * spacing_nm / edge) ** 2
         np.fill_diagonal(near, val=False)
         # einsum, not BLAS, whose last bit may differ from one process to the next.
         together[number] = np.einsum("ij,ik,jk->", near, moved, moved) / max(near.sum(), 1)

@@ -19,8 +19,7 @@ def pair_forces(positions_nm: np.ndarray, box_nm: float, potential_kj_mol: np.nd
     return np.sum((value / distance)[..., None] * apart, axis=1)
 
 
-def known_frames(where, production_ps: float = 60.0, noise_kj_mol_nm: float = 0.0) -> Frames:
-    positions = sample(where, known_potential(), production_ps, seed=7)[::4]
+def known_frames(where) -> Frames:
+    positions = sample(where, known_potential(), 60.0, seed=7)[::4]
     forces = np.array([pair_forces(frame, BOX_LENGTH_NM, known_potential()) for frame in positions])
-    forces = forces + noise_kj_mol_nm * np.random.default_rng(5).standard_normal(forces.shape)
     return Frames(positions % BOX_LENGTH_NM, forces, BOX_LENGTH_NM, TEMPERATURE_K, 100.0)

@@ -55,7 +55,7 @@ class Frames:
 
 
 def frames_of(trajectory: BeadTrajectory, every_ps: float = 1.0) -> Frames:
-    """Return frames of a trajectory at least `every_ps` apart: the force on a molecule is forgotten within 1 ps.
+    """Return frames of a trajectory at least `every_ps` apart.
 
     Raises
     ------

@@ -24,8 +24,8 @@ KNOT_SPACING_NM = 0.03
 BLOCKS = 5
 # Closest distance of the splines: as many pairs as this are closer, and count as if they were there.
 CLOSEST_PAIRS = 5
-# Weight of the squared second differences of the coefficients, in units of the mean diagonal: for the ends of the
-# range, where pairs are few; it moves U by less than 0.001 kT where they are many.
+# Weight of the squared second differences of the coefficients, in units of the mean diagonal: it decides only at the
+# ends of the range, where pairs are few.
 SMOOTHING = 1e-6
 
 
@@ -65,7 +65,7 @@ class PairForce:
 
 @dataclass(frozen=True)
 class _Equations:
-    """Normal equations of some frames: Σ AᵀA, Σ AᵀF, Σ F², and how many components of forces there were."""
+    """Normal equations of some frames: Σ AᵀA, Σ AᵀF and Σ F²."""
 
     matrix: NDArray[np.float64]
     right: NDArray[np.float64]
@@ -92,9 +92,7 @@ def fit(frames: Frames) -> PairForce:
     start = closest_nm(frames)
     rows = np.array_split(np.arange(len(frames)), BLOCKS)
     blocks = [_equations(frames.part(slice(row[0], row[-1] + 1)), start) for row in rows]
-    whole = blocks[0]
-    for block in blocks[1:]:
-        whole = whole + block
+    whole = sum(blocks[1:], blocks[0])
     return PairForce(start, whole.solve(), np.array([block.solve() for block in blocks]))
 
 
