@@ -1,14 +1,14 @@
 # predictor: training set -> models -> potentials of the liquids -> coarse runs -> scores.
-# in   the tables without evaluations; for each liquid its atomistic records and inverted potential
+# in   the tables without evaluations, or the models of a release that is extended; for each liquid its atomistic records and inverted potential
 # out  {scale}/models/{fold}/{model}/              fold = molecule held out, or all (the released model)
 #      {scale}/evaluation/{molecule}.{model}.parquet
 # why  a liquid is scored by a model that never saw a row descended from it
 
 
-# One model of one fold.
+# One model of one fold; that of a release that the scale extends is taken over.
 rule train:
     input:
-        rules.assemble_tables.output,
+        lambda wildcards: PLAN.training_input(wildcards.model),
     output:
         multiext(
             f"{SCALE}/models/{{fold}}/{{model}}/", "model.json", "weights.safetensors", "training.json", "README.md"
@@ -26,8 +26,9 @@ rule train:
     params:
         settings=lambda wildcards: canonical_json(PLAN.model_settings(wildcards.model)),
         directory=lambda wildcards, output: str(Path(output[0]).parent),
+        source="--tables" if PLAN.scale.extends is None else "--released",
     shell:
-        "python -m mobcg.predictor.train --tables {input} --model {wildcards.model} --fold {wildcards.fold}"
+        "python -m mobcg.predictor.train {params.source} {input} --model {wildcards.model} --fold {wildcards.fold}"
         " --settings {params.settings:q} --out {params.directory} 2>&1 | tee {log}"
 
 

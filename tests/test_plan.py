@@ -13,6 +13,7 @@ import yaml
 from mobcg.config import load_chosen, load_config, load_molecules, load_scale, scale_path
 from mobcg.errors import InputError
 from mobcg.estimate import job_seconds
+from mobcg.jobs import workflow_jobs
 from mobcg.molecule import draft
 from mobcg.plan import (
     Plan,
@@ -20,6 +21,7 @@ from mobcg.plan import (
     canonical_json,
     expand_shard,
     load_plan,
+    molecule_rows,
     prior_potentials,
     run_id,
     seed,
@@ -595,6 +597,56 @@ def test_extending_a_complete_release_by_a_molecule_costs_that_molecule(tmp_path
     left = {name for stage in STAGES for name in plan.to_simulate(stage)}
     assert left == ids_of_molecule(plan, "n-heptane") & {*plan.atomistic, *plan.inversions, *plan.shards}
     assert len(left) == 3
+
+
+def extension(tmp_path: Path, molecules: list[str], held: list[str], models: tuple[str, ...]) -> Plan:
+    """Return the plan of a scale that adds molecules to a release which holds others."""
+    released = Path(release_of(tmp_path / "releases/2026.11.0", [], [], []))
+    pq.write_table(pa.table({"molecule_id": pa.array(held, pa.string())}), released / "data/molecules.parquet")
+    for model in models:
+        (released / "models" / model).mkdir(parents=True)
+        (released / "models" / model / "model.json").write_text("{}")
+    scale = tmp_path / "extension.yaml"
+    scale.write_text(yaml.safe_dump({"name": "extension", "extends": "2026.11.0", "molecules": molecules}))
+    return plan_of(str(scale), releases_dir=str(tmp_path / "releases"))
+
+
+def test_an_extension_keeps_the_molecules_and_takes_the_models_of_its_release(tmp_path: Path) -> None:
+    plan = extension(tmp_path, ["benzene"], ["neopentane"], ("bag2024", "mobcg"))
+    released = tmp_path / "releases/2026.11.0"
+    assert [row["molecule_id"] for row in molecule_rows(plan)] == ["neopentane", "benzene"]
+    assert plan.config.base_release == str(released)
+    assert plan.folds == ["all"]
+    assert plan.training_input("mobcg") == f"{released}/models/mobcg"
+    assert plan.evaluation_inputs("benzene", "mobcg_dpd")["model"] == "results/extension/models/all/mobcg/model.json"
+    rules = [job.rule for job in workflow_jobs(plan)]
+    assert rules.count("train") == 2
+    assert "assemble_tables" not in rules
+    # Elsewhere models are trained, one a fold.
+    demo = plan_of("demo")
+    assert demo.training_input("mobcg") == "results/demo/tables"
+    assert demo.folds == [*demo.molecules, "all"]
+
+
+@pytest.mark.parametrize(
+    ("held", "models", "message"),
+    [
+        (["benzene"], ("bag2024", "mobcg"), r"molecules: found 'benzene'.*must not have seen"),
+        (["neopentane"], ("mobcg",), r"extends: .*models/bag2024"),
+    ],
+)
+def test_an_extension_that_cannot_be_is_refused(
+    held: list[str], models: tuple[str, ...], message: str, tmp_path: Path
+) -> None:
+    with pytest.raises(InputError, match=message):
+        extension(tmp_path, ["benzene"], held, models)
+
+
+def test_an_extension_of_a_release_that_is_not_there_says_how_to_get_it(tmp_path: Path) -> None:
+    scale = tmp_path / "extension.yaml"
+    scale.write_text("name: extension\nextends: 2026.12.3\n")
+    with pytest.raises(InputError, match=r"extends: .*2026\.12\.3.*mobcg release download"):
+        plan_of(str(scale))
 
 
 def test_a_shard_with_one_run_missing_is_simulated(tmp_path: Path) -> None:

@@ -22,6 +22,8 @@ Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 # Paths reach shell commands and file names: no blanks, quotes or other signs that mean something to a shell.
 PlainPath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./][A-Za-z0-9_./-]*$", max_length=400)]
 PositiveInt = Annotated[int, Field(ge=1)]
+# A published release: calendar version, perhaps with the name of a scale.
+Version = Annotated[str, Field(pattern=r"^\d{4}\.(1[0-2]|[1-9])\.\d+(-[a-z0-9-]+)?$")]
 FewBumps = Annotated[int, Field(ge=0, le=10)]
 
 
@@ -279,6 +281,11 @@ class Scale(Section):
 
     name: Identifier
     rough: bool = Field(False, description="the report says that the numbers are rough")
+    extends: Version | None = Field(
+        None,
+        description="release that the liquids of this scale are added to: it is kept whole, and its models, which "
+        "never saw these liquids, are taken as they are; `base_release` names another place for it",
+    )
     molecules: Literal["all"] | Annotated[list[Identifier], Field(min_length=1)] = Field(
         "all", description="liquids to simulate; molecules of the role extension always join"
     )

@@ -78,12 +78,15 @@ def _learning(plan: Plan) -> Iterator[Job]:
     scale, directory, records = plan.scale.name, plan.scale_dir, record_files(plan)
     rows = tuple(path for table in ("atomistic", "potentials", "coarse") for path in records[table])
     yield Job("list_records", scale, scale, f"{directory}/records.json")
-    yield Job("assemble_tables", scale, scale, f"{directory}/tables", (f"{directory}/records.json", *rows))
+    tables: tuple[str, ...] = ()
+    if plan.scale.extends is None:
+        tables = (f"{directory}/tables",)
+        yield Job("assemble_tables", scale, scale, *tables, (f"{directory}/records.json", *rows))
     for fold in plan.folds:
         for model in plan.scale.predictor.models:
             if fold == "all" or f"{fold}.{model}" in plan.evaluations:
                 key, path = f"{fold}.{model}", f"{directory}/models/{fold}/{model}/model.json"
-                yield Job("train", key, f"{scale}/{key}", path, (f"{directory}/tables",))
+                yield Job("train", key, f"{scale}/{key}", path, tables)
 
 
 def _evaluations(plan: Plan) -> Iterator[Job]:

@@ -175,7 +175,8 @@ class Plan:
     """Every run of a configuration by stage, id → spec, and where its record lies.
 
     `reused` holds the ids that the base release has; the stages below hold those too, so that what builds on them
-    finds them, and `record_path` tells the two apart. Evaluations are named molecule.model.
+    finds them, and `record_path` tells the two apart. Evaluations are named molecule.model. `kept_molecules` are rows
+    of the release that is extended.
     """
 
     config: Config
@@ -188,6 +189,7 @@ class Plan:
     evaluations: dict[str, Spec]
     reused: dict[str, frozenset[str]] = field(default_factory=dict)
     prior_shards: dict[str, Spec] = field(default_factory=dict)
+    kept_molecules: tuple[Spec, ...] = ()
 
     def record_path(self, table: str, record_id: str) -> str:
         """Return the file of a record: simulated here, or taken from the base release."""
@@ -234,7 +236,14 @@ class Plan:
         }
         if model not in TRAINED_MODELS:
             return files
-        return files | {"model": f"{self.scale_dir}/models/{molecule_id}/{TRAINED_MODELS[model]}/model.json"}
+        fold = molecule_id if molecule_id in self.folds else "all"
+        return files | {"model": f"{self.scale_dir}/models/{fold}/{TRAINED_MODELS[model]}/model.json"}
+
+    def training_input(self, model: str) -> str:
+        """Return what a model is trained on, or taken over from: the tables, or a directory of the base release."""
+        if self.scale.extends is None:
+            return f"{self.scale_dir}/tables"
+        return f"{self.config.base_release}/models/{model}"
 
     def model_settings(self, model: str) -> Spec:
         """Return the settings of a model's training that the scale chooses."""
@@ -243,8 +252,11 @@ class Plan:
 
     @property
     def folds(self) -> list[str]:
-        """Names of the training folds: each molecule held out once, and `all`."""
-        return [*self.molecules, "all"]
+        """Names of the training folds: each molecule held out once, and `all`.
+
+        The models of a release that is extended saw none of the new molecules: `all` is all there is.
+        """
+        return [*self.molecules, "all"] if self.scale.extends is None else ["all"]
 
 
 def load_plan(content: Mapping[str, Any], where: object = "config/config.yaml") -> Plan:
@@ -266,8 +278,37 @@ def load_plan(content: Mapping[str, Any], where: object = "config/config.yaml") 
             if name in {*scale.molecules, *scale.synthetic.draws} or molecule.role == "extension"
         }
     species = {name: species_of(molecule, molecules_dir / f"{name}.yaml") for name, molecule in molecules.items()}
+    kept: list[Spec] = []
+    if scale.extends is not None:
+        base = config.base_release or f"{config.releases_dir}/{scale.extends}"
+        config = config.model_copy(update={"base_release": base})
+        kept = extended_molecules(Path(base), scale, molecules)
     reused = recorded_ids(Path(config.base_release)) if config.base_release else {}
-    return build_plan(config, scale, molecules, species, reused, load_chosen(chosen_path(scale.name), scale))
+    return build_plan(config, scale, molecules, species, reused, load_chosen(chosen_path(scale.name), scale), kept)
+
+
+def extended_molecules(release: Path, scale: Scale, molecules: Mapping[str, Molecule]) -> list[Spec]:
+    """Return the rows of the table molecules of the release that a scale extends.
+
+    Raises
+    ------
+    InputError
+        There is no such release, it has no models, or it holds a molecule of the scale, which its models have seen.
+    """
+    path = release / "data" / "molecules.parquet"
+    where = f"scale {scale.name}"
+    if not path.is_file():
+        advice = "Download it with `mobcg release download`, or name its directory with base_release."
+        raise InputError(where, "extends", str(release), "the directory of a release", advice)
+    rows = pq.read_table(path).to_pylist()
+    seen = sorted({row["molecule_id"] for row in rows} & set(molecules))
+    if seen:
+        advice = f"A model that is scored on {seen[0]} must not have seen it: take it out of the scale's molecules."
+        raise InputError(where, "molecules", seen[0], f"molecules that {release.name} does not hold", advice)
+    for model in scale.predictor.models:
+        if not (release / "models" / model / "model.json").is_file():
+            raise InputError(where, "extends", release.name, f"a release with models/{model}", "Take another one.")
+    return rows
 
 
 def recorded_ids(release: Path) -> dict[str, frozenset[str]]:
@@ -297,10 +338,12 @@ def build_plan(
     species: dict[str, Species],
     reused: Mapping[str, frozenset[str]],
     chosen: Sequence[Sequence[int]] = (),
+    kept_molecules: Sequence[Spec] = (),
 ) -> Plan:
     """Return the plan of a scale for some molecules; a pure function of what the files hold.
 
-    `chosen` lists, round by round, further draws of the prior (`mobcg.config.ChosenDraws`).
+    `chosen` lists, round by round, further draws of the prior (`mobcg.config.ChosenDraws`), `kept_molecules` the rows
+    of the release that is extended.
     """
     atomistic: dict[str, Spec] = {}
     inversions: dict[str, Spec] = {}
@@ -351,6 +394,7 @@ def build_plan(
         evaluations,
         {**reused, "shards": complete},
         prior_shards,
+        tuple(kept_molecules),
     )
 
 
@@ -510,8 +554,8 @@ def _evaluation(scale: Scale, molecule: Molecule, model: str, parent_id: str) ->
 
 
 def molecule_rows(plan: Plan) -> list[Spec]:
-    """Return the rows of the table molecules."""
-    return [
+    """Return the rows of the table molecules: those of the release that is extended, and the plan's."""
+    return list(plan.kept_molecules) + [
         {
             "molecule_id": name,
             "name": molecule.name,

@@ -30,6 +30,21 @@ def test_same_tables_and_seed_give_the_same_files(model, liquids, tmp_path):
         assert (tmp_path / "first" / name).read_bytes() == (tmp_path / "second" / name).read_bytes(), name
 
 
+def test_the_model_of_a_release_is_taken_over_as_it_is(liquids, tmp_path, capsys):
+    released, out = tmp_path / "2026.12.0/models/mobcg", tmp_path / "out"
+    assert main(arguments(write_tables(tmp_path, liquids, "benzene"), released)) == 0
+    words = ["--released", str(released), "--fold", "all", "--out", str(out)]
+    assert main([*words, "--model", "mobcg"]) == 0
+    assert {path.name: path.read_bytes() for path in out.iterdir()} == {
+        path.name: path.read_bytes() for path in released.iterdir()
+    }
+    assert main([*words, "--model", "bag2024"]) == 2
+    assert "found 'mobcg'" in capsys.readouterr().err
+    (released.parents[1] / "SHA256SUMS").write_text(f"{'0' * 64}  models/mobcg/model.json\n")
+    assert main([*words, "--model", "mobcg"]) == 2
+    assert "SHA256SUMS" in capsys.readouterr().err
+
+
 def test_training_record_knows_what_was_held_out(liquids, tmp_path):
     main(arguments(write_tables(tmp_path, liquids, "benzene"), tmp_path / "out"))
     record = json.loads((tmp_path / "out/training.json").read_text())

@@ -23,6 +23,16 @@ from mobcg.status import plan_status
 from tests.workflow.conftest import MISSING, SMALLEST, WORDS, environment, snakemake
 from tests.workflow.test_dry_runs import HEPTANE, job_counts
 
+PENTANE = """\
+id: n-pentane
+name: n-pentane
+smiles: CCCCC
+inchikey: OFBQJSOFQDEBGM-UHFFFAOYSA-N
+role: test
+reference_density_kg_m3: 621.2
+reference_density_source: reference equation of state, CoolProp 8.0.0 (298.15 K, 1 atm)
+"""
+
 pytestmark = [
     pytest.mark.workflow,
     pytest.mark.skipif(bool(MISSING), reason=f"not on PATH: {', '.join(MISSING)}; `make setup` installs them"),
@@ -148,6 +158,33 @@ def test_a_release_is_extended_by_one_molecule_and_nothing_else_runs(
     assert Counter(job.rule for job in workflow_jobs(extended)) == {
         rule: count for rule, count in counts.items() if rule not in ("all", "total")
     }
+
+
+def test_a_scale_extends_a_release_and_keeps_all_of_it(finished: Path, release: Path) -> None:
+    """The new liquid is simulated and scored with the models of the release, which are not trained again."""
+    scale = yaml.safe_load(SMALLEST.read_text()) | {"name": "extension", "molecules": ["n-pentane"]}
+    scale |= {"extends": release.name, "synthetic": {}, "prior": {}}
+    file, molecule = finished / "extension.yaml", finished / "config/molecules/n-pentane.yaml"
+    file.write_text(yaml.safe_dump(scale))
+    molecule.write_text(PENTANE)
+    try:
+        done = snakemake(finished, *WORDS[:-1], f"scale={file}", timeout_s=1500)
+    finally:
+        molecule.unlink()
+        file.unlink()
+    assert done.returncode == 0, done.stdout[-8000:] + done.stderr[-8000:]
+    extended = finished / "releases" / (finished / "results/extension/release.txt").read_text().strip()
+    assert main(["release", "validate", str(extended)]) == 0
+    for table in ("atomistic", "potentials", "coarse", "evaluation"):
+        before, after = rows(release, table), rows(extended, table)
+        assert [row for row in after if row["molecule_id"] != "n-pentane"] == before
+        assert any(row["molecule_id"] == "n-pentane" for row in after)
+    scored = {row["model"]: row["status"] for row in rows(extended, "evaluation") if row["molecule_id"] == "n-pentane"}
+    assert scored.keys() == {row["model"] for row in rows(release, "evaluation")}
+    assert all(scored[model] == "ok" for model in ("ibi", "mobcg_dpd"))
+    for path in (release / "models").rglob("*"):
+        assert path.is_dir() or (extended / path.relative_to(release)).read_bytes() == path.read_bytes()
+    assert not (finished / "results/extension/tables").exists()
 
 
 def test_a_round_of_active_learning_is_chosen_run_and_learned_from(finished: Path, tmp_path: Path) -> None:

@@ -138,7 +138,8 @@ def _fill(
 ) -> None:
     directory.mkdir(parents=True)
     with_evaluation = {"evaluation": (), **records}
-    assemble(with_evaluation, molecules, directory / "data", base_release, footer(str(version), commit))
+    kept = _kept_models(base_release, models_dir)
+    assemble(with_evaluation, molecules, directory / "data", base_release, footer(str(version), commit), kept)
     write_release_potentials(directory / "data" / "evaluation.parquet", directory / "potentials")
     if models_dir is not None:
         _copy_plain(models_dir, directory / "models")
@@ -156,6 +157,19 @@ def _fill(
         (directory / name).write_text(text, encoding="utf-8")
     descriptor.write_descriptors(directory)
     (directory / manifest.CHECKSUMS).write_text(manifest.checksums_text(directory), encoding="ascii")
+
+
+def _kept_models(base_release: Path | None, models_dir: Path | None) -> set[str]:
+    """Return the names of the models that are those of the base release, byte for byte."""
+    if base_release is None or models_dir is None:
+        return set()
+
+    kept = set()
+    for header in models_dir.glob("*/model.json"):  # which holds the SHA-256 of the weights
+        published = base_release / "models" / header.parent.name / header.name
+        if published.is_file() and published.read_bytes() == header.read_bytes():
+            kept.add(header.parent.name)
+    return kept
 
 
 def _commit_of(release: Path) -> str:

@@ -7,7 +7,7 @@ Records may be many and large; they are merged a part of the key range at a time
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -23,16 +23,13 @@ from mobcg.database.splits import liquids, roots, split_rows
 from mobcg.errors import InputError
 from mobcg.pair import R_NM, derive, force
 from mobcg.records import atomic_path, to_arrow
-from mobcg.schema import CURVE, DATA_LICENSE, REAL, SCHEMA_VERSION, TABLES
+from mobcg.schema import CURVE, DATA_LICENSE, REAL, SCHEMA_VERSION, TABLES, TRAINED_MODELS
 from mobcg.spec import canonical_json, derived_potential_id, derived_potential_spec, run_id
 
 RECORD_TABLES = ("atomistic", "potentials", "coarse", "evaluation")
 # A coarse row is about 6 kB, a row group 50 MB; a part is held three to four times while it is merged and sorted.
 ROW_GROUP_ROWS = 8192
 PART_ROWS = 2 * ROW_GROUP_ROWS
-# Their potential or friction comes from a network trained on the release itself, so every release makes them anew.
-RETRAINED_MODELS = ("bag2024", "mobcg", "mobcg_dpd", "mobcg_langevin")
-
 Records = Mapping[str, Sequence[Path]]
 
 
@@ -47,6 +44,7 @@ def assemble(
     directory: Path,
     base_release: Path | None = None,
     footer_metadata: Mapping[str, str] | None = None,
+    kept_models: Collection[str] = (),
 ) -> None:
     """Write `directory`/*.parquet, every table of the release that the records make.
 
@@ -63,6 +61,8 @@ def assemble(
         Rows of the table molecules.
     footer_metadata
         From `footer`; goes into every file.
+    kept_models
+        Trained models that are those of the base release: what they proposed is still what they propose.
 
     Raises
     ------
@@ -105,7 +105,7 @@ def assemble(
         ),
     )
     if "evaluation" in records:
-        evaluation = _evaluation(records["evaluation"], molecules, base)
+        evaluation = _evaluation(records["evaluation"], molecules, base, kept_models)
         write_table(directory / "evaluation.parquet", "evaluation", [evaluation], metadata)
 
 
@@ -270,7 +270,9 @@ def derived_potential_row(parent: Mapping[str, Any], potential: Mapping[str, Any
     }
 
 
-def _evaluation(paths: Sequence[Path], molecules: Sequence[Mapping[str, Any]], base: _Base | None) -> pa.Table:
+def _evaluation(
+    paths: Sequence[Path], molecules: Sequence[Mapping[str, Any]], base: _Base | None, kept_models: Collection[str]
+) -> pa.Table:
     """Return the new evaluations, and those of the base that neither a new row nor a new training replaces."""
     schema = TABLES["evaluation"].arrow_schema
     fresh = schema.empty_table()
@@ -280,7 +282,8 @@ def _evaluation(paths: Sequence[Path], molecules: Sequence[Mapping[str, Any]], b
     if base is None or not (base.data / "evaluation.parquet").exists():
         return _sorted(fresh, "evaluation")
     names = pa.array([row["molecule_id"] for row in molecules])
-    still = pc.field("molecule_id").isin(names) & ~pc.field("model").isin(RETRAINED_MODELS)
+    retrained = [name for name, trained in TRAINED_MODELS.items() if trained not in kept_models]
+    still = pc.field("molecule_id").isin(names) & ~pc.field("model").isin(retrained)
     published = base.dataset("evaluation").to_table(filter=still)
     key = list(TABLES["evaluation"].key)
     replaced = {tuple(row.values()) for row in fresh.select(key).to_pylist()}

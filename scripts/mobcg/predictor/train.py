@@ -1,7 +1,8 @@
 """Train one model for one fold: `python -m mobcg.predictor.train --tables DIR --model mobcg --fold MOLECULE --out DIR`.
 
 The fold names the molecule whose rows are held out, or `all`. Same tables, settings, seed and threads give the same
-bytes in model.json, weights.safetensors, training.json and README.md; how long it took is printed.
+bytes in model.json, weights.safetensors, training.json and README.md; how long it took is printed. `--released DIR` in
+place of `--tables DIR` takes over the model of a release instead.
 """
 
 from __future__ import annotations
@@ -22,11 +23,23 @@ from threadpoolctl import threadpool_limits
 from mobcg.errors import InputError
 from mobcg.pair import CUTOFF_NM, R_NM, TAPER_WIDTH_NM, core_index
 from mobcg.predictor.dataset import Liquids, data_hash, read_liquids, structure_rows
-from mobcg.predictor.storage import MODELS, model_module, save_model, write_json
+from mobcg.predictor.storage import (
+    MAX_HEADER_BYTES,
+    MAX_WEIGHTS_BYTES,
+    MODELS,
+    load_model,
+    model_module,
+    read_model_file,
+    save_model,
+    write_json,
+)
 from mobcg.programs import versions
 from mobcg.records import atomic_path
 from mobcg.step import run_step
 from mobcg.units import thermal_energy_kj_mol
+
+# The one that says that a directory is whole comes last.
+MODEL_FILES = ("weights.safetensors", "training.json", "README.md", "model.json")
 
 
 def potential_error_kt(model: Any, liquids: Liquids) -> float:
@@ -144,10 +157,30 @@ def model_card(record: dict[str, Any], description: str) -> str:
     )
 
 
+def take_over(released: Path, name: str, directory: Path) -> None:
+    """Copy the model of a release, its files checked against the release.
+
+    Raises
+    ------
+    InputError
+        The release holds no such model, or its files are not those that it lists.
+    """
+    load_model(released)
+    record = json.loads(read_model_file(released / "training.json", MAX_HEADER_BYTES))
+    if record["model"] != name:
+        raise InputError(released, "model", record["model"], name, "Name the directory of that model.")
+    for file in MODEL_FILES:
+        content = read_model_file(released / file, MAX_WEIGHTS_BYTES)
+        with atomic_path(directory / file) as temporary:
+            temporary.write_bytes(content)
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run the command line; returns the exit status."""
     parser = argparse.ArgumentParser(prog="python -m mobcg.predictor.train", description=__doc__.split("\n")[0])
-    parser.add_argument("--tables", type=Path, required=True, help="directory with data/*.parquet of a release")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--tables", type=Path, help="directory with data/*.parquet of a release")
+    source.add_argument("--released", type=Path, help="directory of a trained model in a release, to take over")
     parser.add_argument("--model", required=True, help=" | ".join(MODELS))
     parser.add_argument("--fold", required=True, help="molecule to hold out, or all")
     parser.add_argument("--seed", type=int, default=1)
@@ -165,6 +198,10 @@ def main(arguments: list[str] | None = None) -> int:
         print(line, flush=True)
 
     try:
+        if options.released is not None:
+            take_over(options.released, options.model, options.out)
+            report(f"{options.out}: as in {options.released}")
+            return 0
         model, record = train(options.tables, options.model, options.fold, options.seed, options.settings, report)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
