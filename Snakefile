@@ -10,7 +10,7 @@ from snakemake.utils import min_version
 from mobcg.controller import hold, living_owner, stop_with_jobs
 from mobcg.errors import InputError
 from mobcg.__main__ import checked_plan
-from mobcg.plan import canonical_json, molecule_rows, record_files, run_id
+from mobcg.plan import canonical_json, molecule_rows, record_files, run_id, seed
 
 min_version("9.10")
 
@@ -48,6 +48,8 @@ wildcard_constraints:
     run_id="[0-9a-f]{16}",
     potential_id="[0-9a-f]{16}",
     shard_id="[0-9a-f]{16}",
+    fit_id="[0-9a-f]{16}",
+    judgement_id="[0-9a-f]{16}",
     molecule="[a-z0-9-]+",
     fold="[a-z0-9-]+",
     model="[a-z0-9_]+",
@@ -55,6 +57,7 @@ wildcard_constraints:
 
 include: "rules/atomistic.smk"
 include: "rules/inversion.smk"
+include: "rules/forcematch.smk"
 include: "rules/coarse.smk"
 include: "rules/database.smk"
 include: "rules/predictor.smk"
@@ -65,6 +68,7 @@ localrules:
     all,
     release,
     report,
+    forcematch,
     list_records,
     reuse_record,
 
@@ -84,3 +88,9 @@ rule release:
 rule report:
     input:
         rules.make_report.output,
+
+
+# Force matching alone: what the section of this name in the scale asks for, without the database and the release.
+rule forcematch:
+    input:
+        rules.report_force_matching.output,

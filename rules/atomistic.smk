@@ -26,7 +26,7 @@ rule simulate_atomistic:
         runtime=1440,
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
     params:
-        spec=lambda wildcards: canonical_json(PLAN.atomistic[wildcards.run_id]),
+        spec=lambda wildcards: canonical_json(PLAN.atomistic_spec(wildcards.run_id)),
         molecules=PLAN.config.molecules_dir,
         work=lambda wildcards: f"{RESULTS}/work/atomistic/{wildcards.run_id}",
     shell:
@@ -51,6 +51,6 @@ rule observe_atomistic:
         runtime=lambda wildcards, attempt: 30 * attempt,
         mem_mb=lambda wildcards, attempt: 2000 * attempt,
     params:
-        spec=lambda wildcards: canonical_json(PLAN.atomistic[wildcards.run_id]),
+        spec=lambda wildcards: canonical_json(PLAN.atomistic_spec(wildcards.run_id)),
     shell:
         "python -m mobcg.atomistic.observe --spec {params.spec:q} --beads {input} --out {output} 2>&1 | tee {log}"

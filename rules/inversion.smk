@@ -9,7 +9,7 @@ rule invert:
     input:
         lambda wildcards: [
             PLAN.record_path("atomistic", parent)
-            for parent in PLAN.inversions[wildcards.potential_id]["parent_run_ids"]
+            for parent in PLAN.inversion_spec(wildcards.potential_id)["parent_run_ids"]
         ],
     output:
         f"{RESULTS}/inversion/{{potential_id}}.parquet",
@@ -24,7 +24,7 @@ rule invert:
         runtime=lambda wildcards, attempt: 60 * attempt,
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
     params:
-        spec=lambda wildcards: canonical_json(PLAN.inversions[wildcards.potential_id]),
+        spec=lambda wildcards: canonical_json(PLAN.inversion_spec(wildcards.potential_id)),
         work=lambda wildcards: f"{RESULTS}/work/inversion/{wildcards.potential_id}",
     shell:
         "python -m mobcg.inversion.invert --spec {params.spec:q} --parent {input}"

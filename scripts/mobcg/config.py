@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from itertools import product
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -24,6 +25,8 @@ PlainPath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./][A-Za-z0-9_./-]*$", ma
 PositiveInt = Annotated[int, Field(ge=1)]
 # A published release: calendar version, perhaps with the name of a scale.
 Version = Annotated[str, Field(pattern=r"^\d{4}\.(1[0-2]|[1-9])\.\d+(-[a-z0-9-]+)?$")]
+NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+Count = Annotated[int, Field(ge=0)]
 FewBumps = Annotated[int, Field(ge=0, le=10)]
 
 
@@ -276,6 +279,145 @@ class Evaluation(Section):
         return self
 
 
+class NetworkSettings(Section):
+    """What all many-body models have: a prior, a cutoff, and a training."""
+
+    cutoff_nm: Positive = Field(0.8, description="no beads further apart feel each other")
+    sigma_nm: Positive = Field(0.5, description="σ of the prior Σ ε (σ/r)^n")
+    power: Annotated[float, Field(ge=1, le=24)] = Field(7, description="n of the prior")
+    epsilon_kj_mol: Positive = Field(4.184, description="ε of the prior; that of Σ (σ/r)^n in kcal/mol is 4.184")
+    bond_length_nm: Positive | None = Field(None, description="of the bonds in a molecule; null: from the data")
+    bond_kj_mol_nm2: Positive | None = Field(
+        None, description="k of the bond energy k/2 (r − r0)²; null: from the data"
+    )
+    energy_weight: NotNegative = Field(0.1, description="λ: weight of the energy's error beside the force's")
+    epochs: PositiveInt = 100
+    patience: PositiveInt = Field(15, description="epochs without a better validation force before training ends")
+    batch_frames: PositiveInt = Field(4, description="frames from which one step of training is taken")
+    learning_rate: Positive = 1e-3
+    last_learning_rate: Positive = Field(1e-5, description="the rate falls to it by the same factor every epoch")
+    precision: Literal["float32", "float64"] = "float32"
+
+    @model_validator(mode="after")
+    def _enough_frames_for_energies(self) -> NetworkSettings:
+        if self.energy_weight > 0 and self.batch_frames < 2:
+            raise ValueError("an energy_weight above 0 needs batch_frames of 2 and more: energies have no zero")
+        return self
+
+
+class SchNetSettings(NetworkSettings):
+    """SchNet; the published sizes are features 120 or 240, filters 128 or 256, 1 to 6 blocks."""
+
+    blocks: PositiveInt = Field(2, description="interaction blocks between molecules")
+    intra_blocks: Count = Field(0, description="blocks of a second network within molecules; 0: the bonds alone")
+    features: PositiveInt = 64
+    filters: PositiveInt = 64
+    gaussians: Annotated[int, Field(ge=2)] = Field(32, description="Gaussians that a distance is spread over")
+    activation: Literal["softplus", "tanh"] = Field("softplus", description="softplus is shifted to be 0 at 0")
+
+
+class HipnnSettings(NetworkSettings):
+    """HIP-NN-TS; the published size is 128 features, 20 sensitivities of 0.2 to 1.3 nm, cutoff 1.5 nm."""
+
+    cutoff_nm: Positive = Field(1.0, description="no beads further apart feel each other")
+    blocks: PositiveInt = Field(1, description="interaction layers")
+    features: PositiveInt = 32
+    sensitivities: Annotated[int, Field(ge=2)] = 16
+    soft_min_nm: Positive = Field(0.25, description="midpoint of the first sensitivity: below first contact")
+    soft_max_nm: Positive = Field(0.9, description="midpoint of the last sensitivity: below the cutoff")
+    atom_layers: Count = 3
+    order: Literal[1, 2] = Field(2, description="1: vectors (HipnnVec), 2: vectors and quadrupoles (HipnnQuad)")
+    activation: Literal["softplus", "tanh"] = "softplus"
+
+    @model_validator(mode="after")
+    def _ranges_in_order(self) -> HipnnSettings:
+        if not self.soft_min_nm < self.soft_max_nm <= self.cutoff_nm:
+            raise ValueError("soft_min_nm < soft_max_nm <= cutoff_nm is needed")
+        return self
+
+
+# The published models of force matching, and the pair spline that they are measured against.
+NETWORK_SETTINGS: dict[str, type[NetworkSettings]] = {"schnet": SchNetSettings, "hipnn": HipnnSettings}
+State = tuple[Positive, Positive]
+
+
+class Judging(Section):
+    """Molecular dynamics of force-matched potentials."""
+
+    starts: PositiveInt = Field(3, description="runs, each from another atomistic frame")
+    equilibration_ps: Positive = 10
+    nvt_ps: Positive = 50
+    nve_ps: NotNegative = Field(20, description="length of the runs at constant energy; 0: none")
+
+
+class Study(Section):
+    """A study of hyper-parameters: each setting is trained, run and judged."""
+
+    molecule: Identifier
+    mapping: Identifier | None = Field(None, description="of the molecule's file; null: one bead")
+    model: Literal["schnet", "hipnn"] = "schnet"
+    base: dict[str, Any] = Field({}, description="settings that all have")
+    grids: list[Annotated[dict[str, Annotated[list[Any], Field(min_length=1)]], Field(min_length=1)]] = Field(
+        description="setting → values; every combination in a grid is tried, on top of `base`", min_length=1
+    )
+    judging: Judging = Judging(starts=1, nve_ps=0)
+
+    def settings(self) -> list[dict[str, Any]]:
+        """Return the settings that the grids ask for, each once, in order, complete and checked."""
+        found: dict[str, dict[str, Any]] = {}
+        for grid in self.grids:
+            for values in product(*grid.values()):
+                asked = {**self.base, **dict(zip(grid, values, strict=True))}
+                whole = NETWORK_SETTINGS[self.model].model_validate(asked).model_dump()
+                found.setdefault(json.dumps(whole, sort_keys=True), whole)
+        return list(found.values())
+
+    @model_validator(mode="after")
+    def _settings_that_can_be(self) -> Study:
+        self.settings()
+        return self
+
+
+class Transfer(Section):
+    """Thermodynamic transferability: models that learned at some states of a liquid, run at all of them."""
+
+    temperatures_k: Annotated[list[Positive], Field(min_length=1)]
+    densities_kg_m3: Annotated[list[Positive], Field(min_length=1)]
+    train: dict[Identifier, Annotated[list[State], Field(min_length=1)]] = Field(
+        description="name → states (temperature, density) that a model learns from", min_length=1
+    )
+    models: list[Literal["pair_fm", "schnet", "hipnn", "ibi", "mobcg"]] = ["pair_fm", "schnet", "hipnn", "ibi"]
+    judging: Judging = Judging(starts=1, nve_ps=0)
+
+    @model_validator(mode="after")
+    def _known_states(self) -> Transfer:
+        for name, states in self.train.items():
+            for temperature_k, density_kg_m3 in states:
+                if temperature_k not in self.temperatures_k or density_kg_m3 not in self.densities_kg_m3:
+                    raise ValueError(f"train.{name}: ({temperature_k:g} K, {density_kg_m3:g} kg/m³) is no state of it")
+        return self
+
+
+class ForceMatching(Section):
+    """Potentials whose forces are nearest to the atomistic ones, pairwise and many-body."""
+
+    models: list[Literal["pair_fm", "schnet", "hipnn"]] = Field([], description="of every liquid of the scale")
+    schnet: SchNetSettings = SchNetSettings()
+    hipnn: HipnnSettings = HipnnSettings()
+    every_ps: Positive = Field(1.0, description="least time between two frames that are learned from")
+    judging: Judging = Judging()
+    sizes: dict[Identifier, list[PositiveInt]] = Field(
+        {}, description="molecule → numbers of molecules of further runs at its density"
+    )
+    held_ps: dict[Identifier, Positive] = Field(
+        {}, description="molecule → how long centres of mass are held for the noise floor"
+    )
+    studies: dict[Identifier, Study] = {}
+    transfer: dict[Identifier, Transfer] = Field({}, description="molecule → states")
+    box_length_nm: Annotated[float, Field(gt=3.0)] = Field(3.1, description="least edge of the boxes of further states")
+    lengths: AtomisticLengths = AtomisticLengths(nvt_ps=300)
+
+
 class Scale(Section):
     """How much is simulated: one file of config/scale."""
 
@@ -296,6 +438,7 @@ class Scale(Section):
     prior: Prior = Prior()
     predictor: Predictor = Predictor()
     evaluation: Evaluation = Evaluation()
+    forcematch: ForceMatching = ForceMatching()
 
 
 class Config(Section):

@@ -34,6 +34,7 @@ from mobcg.config import (
     scale_path,
 )
 from mobcg.errors import InputError
+from mobcg.forcematching import ForceMatching, force_matching
 from mobcg.molecule import Species, molecules_in_box, species_of, topology_path
 from mobcg.pair import CUTOFF_NM
 from mobcg.records import atomic_path
@@ -190,6 +191,15 @@ class Plan:
     reused: dict[str, frozenset[str]] = field(default_factory=dict)
     prior_shards: dict[str, Spec] = field(default_factory=dict)
     kept_molecules: tuple[Spec, ...] = ()
+    forcematch: ForceMatching = field(default_factory=ForceMatching)
+
+    def atomistic_spec(self, name: str) -> Spec:
+        """Return the spec of an atomistic run, of the chain or of force matching alone."""
+        return self.atomistic.get(name) or self.forcematch.atomistic[name]
+
+    def inversion_spec(self, name: str) -> Spec:
+        """Return the spec of an inversion, of the chain or of force matching alone."""
+        return self.inversions.get(name) or self.forcematch.inversions[name]
 
     def record_path(self, table: str, record_id: str) -> str:
         """Return the file of a record: simulated here, or taken from the base release."""
@@ -228,16 +238,53 @@ class Plan:
 
         A trained model is the one of the fold that holds this liquid out.
         """
-        parent_id = self.evaluations[f"{molecule_id}.{model}"]["parent_potential_id"]
-        runs = self.inversions[parent_id]["parent_run_ids"]
+        spec = self.evaluations[f"{molecule_id}.{model}"]
+        if "judgement_id" in spec:
+            judgement = self.forcematch.judgements[spec["judgement_id"]]
+            return {
+                "atomistic": [self.record_path("atomistic", name) for name in judgement["target_run_ids"]],
+                "judgement": self.judgement_path(spec["judgement_id"]),
+            }
+        parent_id = spec["parent_potential_id"]
+        parent = self.forcematch.fits.get(parent_id) or self.inversions[parent_id]
         files = {
-            "atomistic": [self.record_path("atomistic", name) for name in runs],
-            "potential": self.record_path("potentials", parent_id),
+            "atomistic": [self.record_path("atomistic", name) for name in parent["parent_run_ids"]],
+            "potential": self.potential_path(parent_id),
         }
         if model not in TRAINED_MODELS:
             return files
         fold = molecule_id if molecule_id in self.folds else "all"
         return files | {"model": f"{self.scale_dir}/models/{fold}/{TRAINED_MODELS[model]}/model.json"}
+
+    def beads_path(self, name: str) -> str:
+        """Return the bead trajectory of an atomistic run."""
+        return f"{self.config.results_dir}/atomistic/{name}.npz"
+
+    def potential_path(self, name: str) -> str:
+        """Return the record of a pair potential: inverted, or force-matched."""
+        if name in self.forcematch.fits:
+            return f"{self.fit_dir(name)}/potential.parquet"
+        return self.record_path("potentials", name)
+
+    def fit_dir(self, name: str) -> str:
+        """Return the directory of a force-matched model."""
+        return f"{self.config.results_dir}/forcematch/fits/{name}"
+
+    def judgement_path(self, name: str) -> str:
+        """Return the file of the judged runs of a model."""
+        return f"{self.config.results_dir}/forcematch/judgements/{name}.parquet"
+
+    def judgement_inputs(self, name: str) -> dict[str, str | list[str]]:
+        """Return what a judgement reads: bead trajectories of the state, and where the potential is from."""
+        spec = self.forcematch.judgements[name]
+        source = spec["source"]
+        files: dict[str, str | list[str]] = {"beads": [self.beads_path(run) for run in spec["target_run_ids"]]}
+        if "fit_id" in source:
+            return files | {"model": f"{self.fit_dir(source['fit_id'])}/model.json"}
+        if "potential_id" in source:
+            return files | {"potential": self.record_path("potentials", source["potential_id"])}
+        proposal = f"{self.scale_dir}/forcematch/proposals/{source['fold']}.{source['state_run_id']}.parquet"
+        return files | {"potential": proposal}
 
     def training_input(self, model: str) -> str:
         """Return what a model is trained on, or taken over from: the tables, or a directory of the base release."""
@@ -349,11 +396,13 @@ def build_plan(
     inversions: dict[str, Spec] = {}
     shards: dict[str, Spec] = {}
     evaluations: dict[str, Spec] = {}
+    pristine_runs: dict[str, list[str]] = {}
     for name, molecule in molecules.items():
         where = Path(config.molecules_dir) / f"{name}.yaml"
         pristine = {"kind": "pristine"} if molecule.topology is None else file_force_field(molecule, where)
         replicas = _atomistic_specs(scale, molecule, species[name], pristine, scale.atomistic.lengths)
         atomistic |= replicas
+        pristine_runs[name] = list(replicas)
         edge_nm = scale.atomistic.larger_boxes_nm.get(name)
         if edge_nm is not None:
             atomistic |= _atomistic_specs(
@@ -366,6 +415,8 @@ def build_plan(
             uncorrected_id, uncorrected = _inversion(scale, molecule, list(replicas), False)
             inversions[uncorrected_id] = uncorrected
         for model in scale.evaluation.models:
+            evaluations[f"{name}.{model}"] = _evaluation(scale, molecule, model, parent_id)
+        for model in scale.forcematch.models:
             evaluations[f"{name}.{model}"] = _evaluation(scale, molecule, model, parent_id)
         for draw in range(scale.synthetic.draws.get(name, 0)):
             ranges = json.loads(scale.synthetic.ranges.model_dump_json())
@@ -383,6 +434,21 @@ def build_plan(
         for shard_id, shard in (shards | prior_shards).items()
         if all(run_id(spec) in reused.get("coarse", ()) for spec in expand_shard(shard))
     )
+    matching = force_matching(
+        scale,
+        molecules,
+        species,
+        pristine_runs,
+        atomistic,
+        lambda molecule, runs, temperature_k: _inversion(scale, molecule, runs, False, temperature_k),
+    )
+    for key, judgement_id in matching.scoreboard.items():
+        judgement = matching.judgements[judgement_id]
+        if judgement["model"] == "pair_fm":
+            evaluations[key] |= {"parent_potential_id": judgement["source"]["fit_id"]}
+        else:
+            names = ("kind", "protocol", "molecule_id", "model")
+            evaluations[key] = {name: evaluations[key][name] for name in names} | {"judgement_id": judgement_id}
     return Plan(
         config,
         scale,
@@ -395,6 +461,7 @@ def build_plan(
         {**reused, "shards": complete},
         prior_shards,
         tuple(kept_molecules),
+        matching,
     )
 
 
@@ -450,14 +517,16 @@ def file_force_field(molecule: Molecule, where: Path) -> Spec:
     return {"kind": "file", "itp": molecule.topology.itp, "gro": molecule.topology.gro, **hashes}
 
 
-def _inversion(scale: Scale, molecule: Molecule, parents: list[str], pressure_correction: bool) -> tuple[str, Spec]:
+def _inversion(
+    scale: Scale, molecule: Molecule, parents: list[str], pressure_correction: bool, temperature_k: float | None = None
+) -> tuple[str, Spec]:
     section = scale.inversion
     spec = {
         "kind": "inversion",
         "protocol": PROTOCOL["inversion"],
         "molecule_id": molecule.id,
         "parent_run_ids": parents,
-        "temperature_k": molecule.temperature_k,
+        "temperature_k": temperature_k or molecule.temperature_k,
         "pressure_correction": pressure_correction,
         "target_pressure_bar": section.target_pressure_bar,
         "iterations_max": section.iterations_max,

@@ -282,7 +282,8 @@ def _evaluation(
     if base is None or not (base.data / "evaluation.parquet").exists():
         return _sorted(fresh, "evaluation")
     names = pa.array([row["molecule_id"] for row in molecules])
-    retrained = [name for name, trained in TRAINED_MODELS.items() if trained not in kept_models]
+    trained_anew = [name for name, trained in TRAINED_MODELS.items() if trained not in kept_models]
+    retrained = pa.array(trained_anew, pa.string())
     still = pc.field("molecule_id").isin(names) & ~pc.field("model").isin(retrained)
     published = base.dataset("evaluation").to_table(filter=still)
     key = list(TABLES["evaluation"].key)

@@ -1,0 +1,340 @@
+"""Run a model at the state of an atomistic liquid, from several of its frames, and judge what comes of it.
+
+`python -m mobcg.forcematch.judgement --spec JSON --beads FILE.npz [FILE.npz …] (--model-dir DIR | --potential RECORD)
+--work DIR --out FILE.parquet`
+
+A many-body model runs here, at constant temperature and at constant energy. A pair potential (pair_fm, an inversion's)
+runs in LAMMPS, at constant temperature. One row a run; a run that blows up, freezes or collapses is a row that says so.
+Started again it goes on where it was.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from mobcg.coarse.simulate import CoarseRun, measure
+from mobcg.coarse.simulate import simulate as simulate_pairs
+from mobcg.errors import InputError, SimulationError
+from mobcg.forcematch.beads_of import beads_of
+from mobcg.forcematch.dynamics import Run, simulate
+from mobcg.forcematch.field import Beads, Field, pairs_within
+from mobcg.forcematch.judge import energy_drift_kt_ns, judge
+from mobcg.forcematch.pair_fm import PairForce
+from mobcg.forcematch.starts import relaxed, resized
+from mobcg.forcematch.storage import load
+from mobcg.observables import BeadTrajectory, displacement_curve, radial_distribution, self_diffusion
+from mobcg.programs import ProgramError
+from mobcg.records import atomic_path, read_record, work_directory, write_json
+from mobcg.spec import Spec, canonical_json, run_id
+from mobcg.spec import seed as spec_seed
+from mobcg.step import run_step
+from mobcg.units import FS_PER_PS
+
+CURVE = pa.list_(pa.float64())
+NUMBERS = (
+    "temperature_k", "temperature_measured_k", "box_length_nm", "mass_g_mol", "time_step_fs", "production_ps",
+    "diffusion_nm2_ns", "diffusion_nm2_ns_se", "diffusion_yh_nm2_ns", "pressure_bar", "pressure_bar_se",
+    "molecule_energy_kj_mol", "molecule_energy_kj_mol_se", "smallest_distance_nm", "energy_drift_kt_ns",
+    "steps_per_second", "core_s_ns_bead",
+)  # fmt: skip
+CURVES = ("rdf", "rdf_se", "bead_rdf", "bead_rdf_se", "msd_time_ps", "msd_nm2")
+SCHEMA = pa.schema(
+    [
+        ("judgement_id", pa.string()),
+        ("model", pa.string()),
+        ("start", pa.int64()),
+        ("ensemble", pa.string()),
+        ("n_molecules", pa.int64()),
+        ("n_beads", pa.int64()),
+        ("verdict", pa.string()),
+        ("reason", pa.string()),
+        *((name, pa.float64()) for name in NUMBERS),
+        *((name, CURVE) for name in CURVES),
+        ("spec", pa.string()),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Start:
+    """Where a run begins.
+
+    Attributes
+    ----------
+    beads, positions_nm, box_length_nm, temperature_k
+        What is run: positions (beads, 3).
+    closest_nm
+        Smallest distance between beads of two molecules in the atomistic liquid.
+    """
+
+    beads: Beads
+    positions_nm: NDArray[np.float64]
+    box_length_nm: float
+    temperature_k: float
+    closest_nm: float
+
+
+def starts(spec: Spec, trajectories: Sequence[BeadTrajectory]) -> list[Start]:
+    """Return the starts of a judgement: frames far apart, of the trajectories in turn, in boxes of the size asked for.
+
+    Raises
+    ------
+    InputError
+        No trajectory has frames: the atomistic runs failed.
+    """
+    usable = [trajectory for trajectory in trajectories if len(trajectory.positions_nm)]
+    if not usable:
+        reasons = "; ".join(str(trajectory.metadata.get("reason")) for trajectory in trajectories)
+        raise InputError("--beads", "", reasons, "trajectories with frames", "The atomistic runs failed.")
+    found = []
+    for number in range(spec["starts"]):
+        trajectory = usable[number % len(usable)]
+        frames = len(trajectory.positions_nm)
+        frame = (number // len(usable) + 1) * frames // (spec["starts"] // len(usable) + 2)
+        beads, edge_nm = beads_of(trajectory), trajectory.box_length_nm
+        closest_nm = _closest_nm(beads, trajectory.positions_nm[:: max(1, frames // 50)], edge_nm)
+        positions = trajectory.positions_nm[frame]
+        if spec["n_molecules"] is not None:
+            seed = spec_seed(spec, f"molecules of start {number}")
+            positions, beads, edge_nm = resized(positions, beads, edge_nm, spec["n_molecules"], seed)
+        found.append(Start(beads, positions, edge_nm, trajectory.temperature_k, closest_nm))
+    return found
+
+
+def _closest_nm(beads: Beads, frames_nm: NDArray, box_length_nm: float) -> float:
+    smallest = np.inf
+    for positions in frames_nm:
+        pairs = pairs_within(positions[None], box_length_nm, min(1.0, box_length_nm / 2))
+        first, second = pairs.first.numpy(), pairs.second.numpy()
+        between = beads.molecules[first] != beads.molecules[second]
+        apart = positions[first[between]] - positions[second[between]]
+        apart -= box_length_nm * np.round(apart / box_length_nm)
+        smallest = min(smallest, float(np.sqrt(np.min(np.sum(apart**2, axis=1), initial=np.inf))))
+    return smallest
+
+
+def judged(
+    spec: Spec,
+    model: Field | NDArray,
+    trajectories: Sequence[BeadTrajectory],
+    work: Path,
+    report: Callable[[str], None],
+) -> list[dict[str, Any]]:
+    """Return the rows of a judgement; finished runs are kept in `work` and not run again.
+
+    Parameters
+    ----------
+    spec
+        starts, equilibration_ps, nvt_ps, nve_ps (0: none), n_molecules (None: as in the trajectories).
+    model
+        A many-body field, or a pair potential (150,) on the common grid.
+    """
+    ensembles = ["nvt", "nve"] if spec["nve_ps"] > 0 and isinstance(model, Field) else ["nvt"]
+    rows = []
+    for number, start in enumerate(starts(spec, trajectories)):
+        for ensemble in ensembles:
+            path = work / f"{run_id(spec)}.{number}.{ensemble}.json"
+            if not path.is_file():
+                name = f"{spec['model']}, start {number}, {ensemble}"
+
+                def say(line: str, name: str = name) -> None:
+                    report(f"{name}: {line}")
+
+                if isinstance(model, Field):
+                    row = _many_body(spec, model, start, number, ensemble, work, say)
+                else:
+                    row = _pairwise(spec, model, start, number, work)
+                write_json(path, row)
+                say(f"{row['verdict']}: {row['reason']}")
+            row = json.loads(path.read_text())
+            rows.append({"judgement_id": run_id(spec), "spec": canonical_json(spec)} | row)
+    return rows
+
+
+def _many_body(
+    spec: Spec, model: Field, start: Start, number: int, ensemble: str, work: Path, say: Callable[[str], None]
+) -> dict[str, Any]:
+    checkpoint = work / f"{run_id(spec)}.{number}.{ensemble}.checkpoint.npz"
+    run = simulate(
+        model,
+        start.beads,
+        relaxed(model, start.beads, start.positions_nm, start.box_length_nm),
+        start.box_length_nm,
+        temperature_k=start.temperature_k,
+        ensemble=ensemble,
+        equilibration_ps=spec["equilibration_ps"],
+        production_ps=spec[f"{ensemble}_ps"],
+        seed=spec_seed(spec, f"velocities of start {number}"),
+        say=say,
+        checkpoint=checkpoint,
+    )
+    verdict = judge(run, start.closest_nm)
+    row = _row(spec, start, number, ensemble) | {"verdict": verdict.status, "reason": verdict.reason}
+    row |= _of_run(run)
+    checkpoint.unlink(missing_ok=True)
+    return row
+
+
+def _row(spec: Spec, start: Start, number: int, ensemble: str) -> dict[str, Any]:
+    n_molecules = int(start.beads.molecules.max()) + 1
+    return {
+        "model": spec["model"],
+        "start": number,
+        "ensemble": ensemble,
+        "n_molecules": n_molecules,
+        "n_beads": len(start.beads),
+        "temperature_k": start.temperature_k,
+        "box_length_nm": start.box_length_nm,
+        "mass_g_mol": float(start.beads.masses_g_mol.sum()) / n_molecules,
+    }
+
+
+def _of_run(run: Run) -> dict[str, Any]:
+    """Return what a run measured; of one that blew up, how long it went well."""
+    steps_ns = FS_PER_PS * FS_PER_PS / run.time_step_fs
+    row: dict[str, Any] = {
+        "time_step_fs": run.time_step_fs,
+        "production_ps": float(run.times_ps[-1]) if len(run.times_ps) else 0.0,
+        "steps_per_second": run.steps_per_second,
+        "core_s_ns_bead": steps_ns / run.steps_per_second / len(run.beads),
+    }
+    if run.failure is not None or len(run.trajectory.positions_nm) < 10:
+        return row
+    centres = run.centres
+    row |= structure_and_dynamics(centres)
+    if len(run.beads) > run.n_molecules:
+        inter = radial_distribution(run.trajectory.positions_nm, centres.box_length_nm, molecules=run.beads.molecules)
+        row |= {"bead_rdf": inter.rdf.tolist(), "bead_rdf_se": inter.rdf_se.tolist()}
+    energy, pressure = run.molecule_energy_kj_mol, run.pressure_bar
+    return row | {
+        "temperature_measured_k": float(run.temperatures_k.mean()),
+        "pressure_bar": pressure[0],
+        "pressure_bar_se": pressure[1],
+        "molecule_energy_kj_mol": energy[0],
+        "molecule_energy_kj_mol_se": energy[1],
+        "smallest_distance_nm": float(run.smallest_nm.min()),
+        "energy_drift_kt_ns": energy_drift_kt_ns(run),
+    }
+
+
+def structure_and_dynamics(centres: BeadTrajectory) -> dict[str, Any]:
+    """Return g(r) and D of centres of mass; D where the run is long enough for it."""
+    structure = radial_distribution(centres.positions_nm, centres.box_length_nm)
+    row: dict[str, Any] = {"rdf": structure.rdf.tolist(), "rdf_se": structure.rdf_se.tolist()}
+    try:
+        dynamics = self_diffusion(centres)
+    except (SimulationError, ValueError):
+        return row
+    lag_ps, msd_nm2 = displacement_curve(centres)
+    return row | vars(dynamics) | {"msd_time_ps": lag_ps.tolist(), "msd_nm2": msd_nm2.tolist()}
+
+
+def _pairwise(spec: Spec, potential_kj_mol: NDArray, start: Start, number: int, work: Path) -> dict[str, Any]:
+    row = _row(spec, start, number, "nvt")
+    per_100 = (row["mass_g_mol"] / 100) ** 0.5
+    directory, begun_s = work / f"{run_id(spec)}.{number}.run", time.monotonic()
+    try:
+        run = simulate_pairs(
+            potential_kj_mol,
+            mass_g_mol=row["mass_g_mol"],
+            temperature_k=start.temperature_k,
+            number_density_nm3=row["n_molecules"] / start.box_length_nm**3,
+            n_beads=row["n_molecules"],
+            thermostat="nose_hoover",
+            friction_1_ps=0.0,
+            equilibration_ps_100=spec["equilibration_ps"] / per_100,
+            production_ps_100=spec["nvt_ps"] / per_100,
+            seed=spec_seed(spec, f"velocities of start {number}"),
+            directory=directory,
+        )
+        nanoseconds = (spec["equilibration_ps"] + spec["nvt_ps"]) / FS_PER_PS
+        cost = (time.monotonic() - begun_s) / nanoseconds / row["n_beads"]
+        return row | _of_pairs(run) | {"core_s_ns_bead": cost}
+    except ProgramError:
+        raise
+    except SimulationError as error:
+        status = "frozen" if str(error).startswith("frozen") else "unstable"
+        return row | {"verdict": status, "reason": str(error)}
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _of_pairs(run: CoarseRun) -> dict[str, Any]:
+    found = {name: value for name, value in measure(run).items() if name in SCHEMA.names}
+    return found | {"verdict": "stable", "reason": f"Nothing is wrong: {run.temperature_measured_k:.1f} K."}
+
+
+def model_of(options: argparse.Namespace) -> Field | NDArray:
+    """Return the model that the command line names: a field, or a pair potential (150,).
+
+    Raises
+    ------
+    InputError
+        It cannot be read.
+    SimulationError
+        The inversion failed.
+    """
+    if options.model_dir is not None:
+        model = load(options.model_dir)
+        return model.potential_kj_mol()[0] if isinstance(model, PairForce) else model
+    record = read_record(options.potential)
+    if record["status"] != "ok":
+        raise SimulationError(f"the inversion failed: {record['reason']}")
+    return np.array(record["potential_kj_mol"], np.float64)
+
+
+def write_judgement(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Write the rows as Parquet."""
+    with atomic_path(path) as temporary:
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMA), temporary, compression="zstd")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m mobcg.forcematch.judgement", description=__doc__.split("\n")[0])
+    parser.add_argument("--spec", type=json.loads, required=True, help="the judgement, as JSON")
+    parser.add_argument("--beads", type=Path, nargs="+", required=True, help="bead trajectories of the liquid")
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--model-dir", type=Path, help="a model that mobcg.forcematch.train wrote")
+    source.add_argument("--potential", type=Path, help="record of an inverted potential")
+    parser.add_argument("--work", type=Path, required=True, help="directory for runs in progress and finished ones")
+    parser.add_argument("--out", type=Path, required=True, help="the rows, as Parquet")
+    options = parser.parse_args(arguments)
+    threadpool_limits(1)
+    torch.set_num_threads(1)
+    try:
+        with work_directory(options.work):
+            trajectories = [BeadTrajectory.load(path) for path in options.beads]
+            try:
+                model = model_of(options)
+                rows = judged(options.spec, model, trajectories, options.work, lambda line: print(line, flush=True))
+            except SimulationError as error:
+                if isinstance(error, ProgramError):
+                    raise
+                first = starts({**options.spec, "starts": 1}, trajectories)[0]
+                row = _row(options.spec, first, 0, "nvt") | {"verdict": "failed", "reason": str(error)}
+                rows = [{"judgement_id": run_id(options.spec), "spec": canonical_json(options.spec)} | row]
+            write_judgement(options.out, rows)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))

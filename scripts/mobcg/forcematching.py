@@ -1,0 +1,237 @@
+"""The part of a plan that is force matching: what is run further, what is learned, what is run with it and judged.
+
+Specs and ids are as in `mobcg.plan`: a fit is what is learned from some atomistic runs, a judgement is what dynamics of
+a model at one state are like. A state of a transfer is an atomistic run at a given temperature and density.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from mobcg.config import Judging, Molecule, Scale, Study, Transfer
+from mobcg.errors import InputError
+from mobcg.molecule import Species, molecules_in_box
+from mobcg.spec import Spec, run_id
+
+# Raised when a stage is changed such that its old records no longer answer the same question.
+PROTOCOL = {"fit": 1, "judgement": 1, "floor": 1}
+
+
+@dataclass(frozen=True)
+class ForceMatching:
+    """Everything that force matching asks for; ids → specs.
+
+    Attributes
+    ----------
+    atomistic
+        Runs on top of those of the chain: further states, and beads of another mapping.
+    inversions
+        Of the states that a transfer learns from.
+    fits, judgements
+        Models, and runs of them.
+    scoreboard
+        molecule.model → judgement.
+    sizes, studies
+        Molecule or name of a study → judgements.
+    transfers
+        Molecule → rows {model, train, test, judgement}, `test` an atomistic run.
+    floors
+        Molecule → {run, held_ps}: which run's centres of mass are held for the noise floor.
+    """
+
+    atomistic: dict[str, Spec] = field(default_factory=dict)
+    inversions: dict[str, Spec] = field(default_factory=dict)
+    fits: dict[str, Spec] = field(default_factory=dict)
+    judgements: dict[str, Spec] = field(default_factory=dict)
+    scoreboard: dict[str, str] = field(default_factory=dict)
+    sizes: dict[str, list[str]] = field(default_factory=dict)
+    studies: dict[str, list[str]] = field(default_factory=dict)
+    transfers: dict[str, list[dict[str, str]]] = field(default_factory=dict)
+    floors: dict[str, Spec] = field(default_factory=dict)
+
+    @property
+    def targets(self) -> list[str]:
+        """The atomistic runs at whose states something is judged."""
+        return list(dict.fromkeys(run for spec in self.judgements.values() for run in spec["target_run_ids"]))
+
+    def fit(self, model: str, settings: Mapping[str, Any], runs: Sequence[str], every_ps: float) -> str:
+        """Ask for a model; return its id."""
+        return _ask(
+            self.fits,
+            {
+                "kind": "fit",
+                "protocol": PROTOCOL["fit"],
+                "model": model,
+                "settings": dict(settings),
+                "parent_run_ids": list(runs),
+                "every_ps": every_ps,
+            },
+        )
+
+    def judge(
+        self,
+        model: str,
+        source: Mapping[str, str],
+        targets: Sequence[str],
+        judging: Judging,
+        n_molecules: int | None = None,
+    ) -> str:
+        """Ask for runs of a model at the state of atomistic runs; return the id of the judgement.
+
+        `source` says where the potential is from: {fit_id}, {potential_id}, or {fold, state_run_id} for what the
+        predictor of a fold proposes for the g(r) of a run.
+        """
+        return _ask(
+            self.judgements,
+            {
+                "kind": "judgement",
+                "protocol": PROTOCOL["judgement"],
+                "model": model,
+                "source": dict(source),
+                "target_run_ids": list(targets),
+                "n_molecules": n_molecules,
+                **judging.model_dump(),
+            },
+        )
+
+
+def _ask(specs: dict[str, Spec], spec: Spec) -> str:
+    name = run_id(spec)
+    specs[name] = spec
+    return name
+
+
+def force_matching(
+    scale: Scale,
+    molecules: Mapping[str, Molecule],
+    species: Mapping[str, Species],
+    replicas: Mapping[str, Sequence[str]],
+    atomistic: Mapping[str, Spec],
+    invert: Callable[[Molecule, list[str], float], tuple[str, Spec]],
+) -> ForceMatching:
+    """Return what the section `forcematch` of a scale asks for.
+
+    Parameters
+    ----------
+    replicas
+        Molecule → the ids of its atomistic runs in `atomistic`, which models of the scoreboard learn from.
+    invert
+        Returns id and spec of the inversion of some runs at a temperature.
+
+    Raises
+    ------
+    InputError
+        A molecule or a mapping that the section names is not there.
+    """
+    section, asked = scale.forcematch, ForceMatching()
+    where = f"scale {scale.name}"
+    for key in ("sizes", "held_ps", "transfer"):
+        for name in getattr(section, key):
+            _known(name, molecules, where, f"forcematch.{key}")
+    for name, study in section.studies.items():
+        _known(study.molecule, molecules, where, f"forcematch.studies.{name}.molecule")
+    for name in molecules if section.models else ():
+        for model in section.models:
+            fit = asked.fit(model, model_settings(scale, model), replicas[name], section.every_ps)
+            source = {"fit_id": fit}
+            asked.scoreboard[f"{name}.{model}"] = asked.judge(model, source, replicas[name], section.judging)
+            for size in section.sizes.get(name, []):
+                judged = asked.judge(model, source, replicas[name], section.judging, size)
+                asked.sizes.setdefault(name, []).append(judged)
+    for name, held_ps in section.held_ps.items():
+        asked.floors[name] = {
+            "kind": "floor",
+            "protocol": PROTOCOL["floor"],
+            "run_id": replicas[name][0],
+            "held_ps": held_ps,
+        }
+    for name, study in section.studies.items():
+        runs = list(replicas[study.molecule])
+        if study.mapping is not None:
+            runs = [_mapped_run(asked, atomistic[runs[0]], molecules[study.molecule], study, f"{where}: {name}")]
+        for settings in study.settings():
+            fit = asked.fit(study.model, settings, runs, section.every_ps)
+            judged = asked.judge(study.model, {"fit_id": fit}, runs, study.judging)
+            asked.studies.setdefault(name, []).append(judged)
+    for name, transfer in section.transfer.items():
+        _transfer(asked, scale, molecules[name], species[name], transfer, atomistic[replicas[name][0]], invert)
+    return asked
+
+
+def model_settings(scale: Scale, model: str) -> dict[str, Any]:
+    """Return the settings of a force-matched model in a scale; pair_fm has none."""
+    return {} if model == "pair_fm" else getattr(scale.forcematch, model).model_dump()
+
+
+def _known(name: str, molecules: Mapping[str, Molecule], where: str, key: str) -> None:
+    if name not in molecules:
+        raise InputError(where, key, name, f"molecules of the scale: {', '.join(molecules)}", "Add it to `molecules`.")
+
+
+def _mapped_run(asked: ForceMatching, spec: Spec, molecule: Molecule, study: Study, where: str) -> str:
+    mapping = molecule.mappings.get(study.mapping)
+    if mapping is None:
+        allowed = ", ".join(molecule.mappings) or f"none: {molecule.id} has no mappings"
+        raise InputError(where, "mapping", study.mapping, allowed, "Add it to the molecule's file.")
+    return _ask(asked.atomistic, {**spec, "mapping": mapping})
+
+
+def _transfer(
+    asked: ForceMatching,
+    scale: Scale,
+    molecule: Molecule,
+    species: Species,
+    transfer: Transfer,
+    spec: Spec,
+    invert: Callable[[Molecule, list[str], float], tuple[str, Spec]],
+) -> None:
+    section = scale.forcematch
+    densest = max(transfer.densities_kg_m3)
+    n_molecules = molecules_in_box(section.box_length_nm, densest, species.molar_mass_g_mol)
+    states = {
+        (temperature_k, density_kg_m3): _ask(
+            asked.atomistic,
+            {
+                **spec,
+                "temperature_k": temperature_k,
+                "density_kg_m3": density_kg_m3,
+                "n_molecules": n_molecules,
+                "lengths": section.lengths.model_dump(),
+            },
+        )
+        for temperature_k in transfer.temperatures_k
+        for density_kg_m3 in transfer.densities_kg_m3
+    }
+    rows = asked.transfers.setdefault(molecule.id, [])
+    for train, learned in transfer.train.items():
+        runs = [states[state] for state in learned]
+        for model in transfer.models:
+            source = _source(asked, scale, molecule, model, runs, learned[0][0], invert)
+            if source is None:
+                continue
+            for test in states.values():
+                judged = asked.judge(model, source, [test], transfer.judging)
+                rows.append({"model": model, "train": train, "test": test, "judgement": judged})
+
+
+def _source(
+    asked: ForceMatching,
+    scale: Scale,
+    molecule: Molecule,
+    model: str,
+    runs: list[str],
+    temperature_k: float,
+    invert: Callable[[Molecule, list[str], float], tuple[str, Spec]],
+) -> dict[str, str] | None:
+    """Return where a model that learned at some states is from; None where it can learn at one state only."""
+    if model in ("ibi", "mobcg"):
+        if len(runs) > 1:
+            return None
+        if model == "mobcg":
+            return {"fold": molecule.id, "state_run_id": runs[0]}
+        name, spec = invert(molecule, runs, temperature_k)
+        asked.inversions[name] = spec
+        return {"potential_id": name}
+    return {"fit_id": asked.fit(model, model_settings(scale, model), runs, scale.forcematch.every_ps)}

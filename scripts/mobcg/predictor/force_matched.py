@@ -1,0 +1,81 @@
+"""Rows of the scoreboard from judged runs of a many-body force-matched model: one for each run at constant temperature.
+
+`python -m mobcg.predictor.force_matched --spec JSON --judgement FILE --atomistic RECORD [RECORD …] --out FILE`
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+
+from mobcg.errors import InputError
+from mobcg.plan import Spec
+from mobcg.plan import seed as plan_seed
+from mobcg.predictor.evaluate import EVALUATION_COLUMNS
+from mobcg.predictor.scoring import Reference, mean_reference, scores
+from mobcg.programs import versions
+from mobcg.records import read_record, write_rows
+from mobcg.step import run_step
+
+STABLE = "stable"
+
+
+def evaluation_rows(spec: Spec, judged: Sequence[Mapping[str, Any]], reference: Reference) -> list[dict[str, Any]]:
+    """Return rows of the table `evaluation`; a run that was not stable, or has no D, is a failed one with the reason.
+
+    Parameters
+    ----------
+    spec
+        molecule_id, model.
+    judged
+        Rows of `mobcg.forcematch.judgement`.
+    """
+    return [_row(spec, run, reference) for run in judged if run["ensemble"] == "nvt"]
+
+
+def _row(spec: Spec, run: Mapping[str, Any], reference: Reference) -> dict[str, Any]:
+    own_spec = {**spec, "scale_factor": 1.0, "replica": run["start"]}
+    row = {
+        "molecule_id": spec["molecule_id"],
+        "model": spec["model"],
+        "replica": run["start"],
+        "scale_factor": 1.0,
+        "thermostat": "nose_hoover",
+        "friction_1_ps": 0.0,
+        "n_beads": run["n_molecules"],
+        "spec": own_spec,
+        "versions": versions("mobcg"),
+    }
+    if run["verdict"] != STABLE or not run["diffusion_nm2_ns"]:
+        verdict = run["verdict"] if run["verdict"] != STABLE else "too short for a self-diffusion coefficient"
+        return row | {"status": "failed", "reason": f"{verdict}: {run['reason']}"}
+    measured = {name: run[name] for name in EVALUATION_COLUMNS & run.keys()}
+    return row | measured | scores(run, reference, plan_seed(own_spec, "bootstrap")) | {"status": "ok"}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m mobcg.predictor.force_matched", description=__doc__.split("\n")[0])
+    parser.add_argument("--spec", type=json.loads, required=True, help="the evaluation, as JSON")
+    parser.add_argument("--judgement", type=Path, required=True, help="judged runs of the model")
+    parser.add_argument("--atomistic", type=Path, nargs="+", required=True, help="records of the liquid, its replicas")
+    parser.add_argument("--out", type=Path, required=True, help="the rows, as Parquet")
+    options = parser.parse_args(arguments)
+    try:
+        reference = mean_reference([read_record(path) for path in options.atomistic])
+        rows = evaluation_rows(options.spec, pq.read_table(options.judgement).to_pylist(), reference)
+        write_rows(options.out, "evaluation", rows)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))

@@ -1,0 +1,78 @@
+"""What a trained model proposes for the g(r) of an atomistic record, as a record of the table `potentials`.
+
+`python -m mobcg.predictor.propose --model-dir DIR --atomistic RECORD --out FILE`
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from mobcg.errors import InputError
+from mobcg.pair import force
+from mobcg.plan import run_id
+from mobcg.predictor.evaluate import trained_model
+from mobcg.predictor.predict import one_state, propose
+from mobcg.predictor.scoring import mean_reference
+from mobcg.programs import versions
+from mobcg.records import read_record, write_record
+from mobcg.step import run_step
+
+
+def proposed_row(model: Any, model_sha256: str, record: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the row: the potential for structure of `mobcg`, its knob left alone."""
+    reference = mean_reference([record])
+    state = one_state(
+        reference.rdf,
+        reference.number_density_nm3,
+        reference.temperature_k,
+        reference.mass_g_mol,
+        reference.diffusion_nm2_ns,
+        reference.n_molecules,
+    )
+    # With a friction: the potential that it goes with is the one for structure.
+    potential = propose(model, state, "dpd").potential_kj_mol[0]
+    spec = {"kind": "proposal", "protocol": 1, "state_run_id": record["run_id"], "model_sha256": model_sha256}
+    return {
+        "potential_id": run_id(spec),
+        "molecule_id": record["molecule_id"],
+        "origin": "predicted",
+        "parent_id": record["run_id"],
+        "scale_factor": 1.0,
+        "temperature_k": reference.temperature_k,
+        "number_density_nm3": reference.number_density_nm3,
+        "mass_g_mol": reference.mass_g_mol,
+        "n_beads": reference.n_molecules,
+        "potential_kj_mol": potential.tolist(),
+        "force_kj_mol_nm": force(potential).tolist(),
+        "pressure_corrected": True,
+        "status": "ok",
+        "spec": spec,
+        "versions": versions("mobcg"),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m mobcg.predictor.propose", description=__doc__.split("\n")[0])
+    parser.add_argument("--model-dir", type=Path, required=True, help="trained model that never saw this molecule")
+    parser.add_argument("--atomistic", type=Path, required=True, help="record of the liquid")
+    parser.add_argument("--out", type=Path, required=True, help="the record")
+    options = parser.parse_args(arguments)
+    try:
+        record = read_record(options.atomistic)
+        model = trained_model(options.model_dir, record["molecule_id"])
+        digest = hashlib.sha256((options.model_dir / "model.json").read_bytes()).hexdigest()
+        write_record(options.out, "potentials", proposed_row(model, digest, record))
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))

@@ -1,0 +1,142 @@
+"""The part of a plan that is force matching."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+from mobcg.errors import InputError
+from mobcg.plan import Plan, load_plan
+from mobcg.spec import run_id
+
+MATCHED = {
+    "models": ["pair_fm", "schnet"],
+    "sizes": {"benzene": [500]},
+    "held_ps": {"benzene": 20},
+    "studies": {
+        "one": {
+            "molecule": "benzene",
+            "base": {"epochs": 3},
+            "grids": [{"sigma_nm": [0.3, 0.5]}, {"cutoff_nm": [0.6, 0.8], "energy_weight": [0, 0.1]}],
+        }
+    },
+    "transfer": {
+        "benzene": {
+            "temperatures_k": [280, 320],
+            "densities_kg_m3": [850, 880],
+            "train": {"cold": [[280, 880]], "both": [[280, 880], [320, 850]]},
+            "models": ["pair_fm", "ibi", "mobcg"],
+        }
+    },
+}
+LIQUIDS = ["benzene", "neopentane"]
+
+
+@pytest.fixture(autouse=True)
+def _in_the_repository(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(Path(__file__).parents[1])
+
+
+def plan_with(tmp_path: Path, section: dict, molecules: list[str] = LIQUIDS) -> Plan:
+    scale = tmp_path / "matched.yaml"
+    scale.write_text(yaml.safe_dump({"name": "matched", "molecules": molecules, "forcematch": section}))
+    return load_plan({"scale": str(scale), "version": "2026.11.0"})
+
+
+def test_a_scale_without_the_section_matches_nothing() -> None:
+    plan = load_plan({"scale": "demo", "version": "2026.11.0"})
+    assert not plan.forcematch.fits
+    assert not plan.forcematch.judgements
+    assert not {"pair_fm", "schnet", "hipnn"} & {key.split(".")[1] for key in plan.evaluations}
+
+
+def test_every_id_is_that_of_its_spec(tmp_path: Path) -> None:
+    matching = plan_with(tmp_path, MATCHED).forcematch
+    for specs in (matching.atomistic, matching.inversions, matching.fits, matching.judgements):
+        assert specs
+        assert all(run_id(spec) == name for name, spec in specs.items())
+
+
+def test_every_liquid_is_on_the_scoreboard_with_every_model(tmp_path: Path) -> None:
+    plan = plan_with(tmp_path, MATCHED)
+    assert set(plan.forcematch.scoreboard) == {f"{name}.{model}" for name in LIQUIDS for model in MATCHED["models"]}
+    pair = plan.evaluation_inputs("neopentane", "pair_fm")
+    many = plan.evaluation_inputs("neopentane", "schnet")
+    assert pair["potential"].endswith("/potential.parquet")
+    assert pair["atomistic"] == many["atomistic"]
+    assert many["judgement"].startswith("results/forcematch/judgements/")
+    # They learn from the runs that they are scored against.
+    (fit,) = [
+        spec
+        for spec in plan.forcematch.fits.values()
+        if plan.beads_path(spec["parent_run_ids"][0])
+        in plan.judgement_inputs(plan.forcematch.scoreboard["neopentane.schnet"])["beads"]
+        and spec["model"] == "schnet"
+    ]
+    assert fit["settings"]["cutoff_nm"] == 0.8
+
+
+def test_the_runs_of_the_chain_know_nothing_of_it(tmp_path: Path) -> None:
+    plain = plan_with(tmp_path, {})
+    matched = plan_with(tmp_path, MATCHED)
+    assert plain.atomistic == matched.atomistic
+    assert plain.inversions == matched.inversions
+    assert not matched.forcematch.atomistic.keys() & matched.atomistic.keys()
+
+
+def test_a_study_tries_each_setting_once_with_what_all_share(tmp_path: Path) -> None:
+    matching = plan_with(tmp_path, MATCHED).forcematch
+    fits = [matching.fits[matching.judgements[name]["source"]["fit_id"]] for name in matching.studies["one"]]
+    # The last point of the second grid is the first grid's second: σ 0.5, cutoff 0.8, λ 0.1 are the defaults.
+    assert len(fits) == 5
+    assert {fit["settings"]["epochs"] for fit in fits} == {3}
+    assert {fit["settings"]["sigma_nm"] for fit in fits} == {0.3, 0.5}
+
+
+def test_a_transfer_runs_every_model_at_every_state(tmp_path: Path) -> None:
+    plan = plan_with(tmp_path, MATCHED)
+    matching = plan.forcematch
+    states = {(spec["temperature_k"], spec["density_kg_m3"]) for spec in matching.atomistic.values()}
+    assert states == {(280, 850), (280, 880), (320, 850), (320, 880)}
+    assert len({spec["n_molecules"] for spec in matching.atomistic.values()}) == 1
+    rows = matching.transfers["benzene"]
+    # Inversion and predictor have one g(r) to begin from, so they learn at one state; four states each.
+    assert len(rows) == 4 * (2 + 1 + 1)
+    (inversion,) = matching.inversions.values()
+    assert inversion["temperature_k"] == 280
+    assert not inversion["pressure_correction"]
+    proposals = [plan.judgement_inputs(row["judgement"])["potential"] for row in rows if row["model"] == "mobcg"]
+    assert len(set(proposals)) == 1
+    assert proposals[0].startswith("results/matched/forcematch/proposals/benzene.")
+
+
+def test_a_mapping_is_a_run_of_its_own(tmp_path: Path) -> None:
+    study = {"molecule": "benzene", "mapping": "three-beads", "grids": [{"sigma_nm": [0.4]}]}
+    matching = plan_with(tmp_path, {"studies": {"three": study}}).forcematch
+    (spec,) = matching.atomistic.values()
+    assert sorted(atom for group in spec["mapping"] for atom in group) == list(range(12))
+    (fit,) = matching.fits.values()
+    assert fit["parent_run_ids"] == list(matching.atomistic)
+
+
+@pytest.mark.parametrize(
+    ("section", "message"),
+    [
+        ({"held_ps": {"toluene": 5}}, r"held_ps: found 'toluene'"),
+        ({"studies": {"a": {"molecule": "mesitylene", "grids": [{"sigma_nm": [0.4]}]}}}, r"studies\.a\.molecule"),
+        ({"studies": {"a": {"molecule": "benzene", "grids": [{"sigma": [0.4]}]}}}, r"sigma"),
+        ({"studies": {"a": {"molecule": "benzene", "grids": [{"sigma_nm": [-1]}]}}}, r"greater than 0"),
+        ({"studies": {"a": {"molecule": "neopentane", "mapping": "two", "grids": [{"sigma_nm": [1]}]}}}, r"none: neo"),
+        (
+            {
+                "transfer": {
+                    "benzene": {"temperatures_k": [300], "densities_kg_m3": [870], "train": {"a": [[301, 870]]}}
+                }
+            },
+            r"301 K, 870 kg/m³\) is no state",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused(section: dict, message: str, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=message):
+        plan_with(tmp_path, section)
