@@ -24,6 +24,7 @@ PlainPath = Annotated[str, Field(pattern=r"^[A-Za-z0-9_./][A-Za-z0-9_./-]*$", ma
 PositiveInt = Annotated[int, Field(ge=1)]
 # A published release: calendar version, perhaps with the name of a scale.
 Version = Annotated[str, Field(pattern=r"^\d{4}\.(1[0-2]|[1-9])\.\d+(-[a-z0-9-]+)?$")]
+AtomGroup = Annotated[list[Annotated[int, Field(ge=0)]], Field(min_length=1)]
 FewBumps = Annotated[int, Field(ge=0, le=10)]
 
 
@@ -71,6 +72,11 @@ class Molecule(Section):
     )
     reference_density_source: str = Field(min_length=1)
     topology: Topology | None = None
+    mappings: dict[Identifier, Annotated[list[AtomGroup], Field(min_length=1)]] = Field(
+        {},
+        description="name → beads of a molecule, each a list of atoms counted from 0: those of the SMILES in its "
+        "order, then the hydrogens, in the order of the atoms that bear them",
+    )
 
 
 class AtomisticLengths(Section):
