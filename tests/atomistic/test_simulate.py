@@ -142,7 +142,7 @@ def test_a_gas_is_a_failure(too_small):
 DENSE = SMALL | {"n_molecules": 240, "density_kg_m3": 950.0, "mapping": THREE_BEADS}
 
 
-@pytest.mark.parametrize("density_kg_m3", [0.0, -5.0, float("nan"), float("inf")])
+@pytest.mark.parametrize("density_kg_m3", [0.0, -5.0, float("nan"), float("inf"), None])
 def test_a_density_that_is_none_is_told(tmp_path, density_kg_m3):
     with pytest.raises(InputError, match=r"density_kg_m3: found .* allowed: a density in kg/m3"):
         simulate(DENSE | {"density_kg_m3": density_kg_m3}, tmp_path, Machine())
@@ -151,7 +151,7 @@ def test_a_density_that_is_none_is_told(tmp_path, density_kg_m3):
 
 def test_a_density_whose_box_is_too_small_is_told_before_anything_runs(tmp_path, capsys):
     assert main(command(DENSE | {"density_kg_m3": 1200.0}, tmp_path)) == 2
-    assert re.search(r"240 molecules a box of 2\.961 nm.*Take more molecules", capsys.readouterr().err)
+    assert re.search(r"240 molecules a box of 2\.960 nm.*Take more molecules", capsys.readouterr().err)
     assert not list(tmp_path.glob("work/step_*"))
 
 

@@ -182,10 +182,10 @@ def check_density(spec: Spec, files: MoleculeFiles) -> None:
     InputError
         It is not.
     """
-    density = spec.get("density_kg_m3")
-    if density is None:
+    if "density_kg_m3" not in spec:
         return
-    if not (math.isfinite(density) and density > 0):
+    density = spec["density_kg_m3"]
+    if not (isinstance(density, float | int) and 0 < density < math.inf):
         raise InputError("spec", "density_kg_m3", density, "a density in kg/m3, above 0")
     edge_nm = box_edge_nm(spec, files, density)
     if edge_nm <= 2 * CUTOFF_NM:
@@ -496,7 +496,6 @@ def collect(
         raise UnstableError(f"nvt: the mean temperature was {temperature_k:.1f} K")
     every = round((len(energies) - 1) / (len(beads.time_ps) - 1))
     mass_g_mol = float(files.masses_g_mol.sum())
-    given = "density_kg_m3" in spec
     pressure_bar, pressure_bar_se = block_mean(energies[:, 3])
     return BeadTrajectory(
         positions_nm=beads.positions_nm,
@@ -507,10 +506,10 @@ def collect(
         forces_kj_mol_nm=beads.forces_kj_mol_nm,
         metadata={
             "status": "ok",
-            "reason": None if density.settled or given else UNSETTLED,
+            "reason": None if density.settled else UNSETTLED,
             "density_kg_m3": mass_density_kg_m3(spec["n_molecules"] / box_length_nm**3, mass_g_mol),
             "density_kg_m3_se": density.se_kg_m3,
-            "density_settled": None if given else density.settled,
+            "density_settled": None if "density_kg_m3" in spec else density.settled,
             "time_step_fs": production.time_step_fs,
             "temperature_measured_k": temperature_k,
             "temperature_centres_k": beads.temperature_k,
