@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -61,6 +62,18 @@ def test_scales_cost_more_in_order() -> None:
     assert hours[0] < 1
     assert hours[0] * 10 < hours[1] < 48
     assert hours[1] * 10 < hours[2]
+
+
+def test_a_given_density_saves_the_settling_and_several_beads_take_room() -> None:
+    plan = plan_of("demo")
+
+    def costs(**more: object) -> list[Cost]:
+        changed = {name: spec | more for name, spec in plan.atomistic.items()}
+        return [cost for job, cost in job_costs(replace(plan, atomistic=changed)) if job.rule == "simulate_atomistic"]
+
+    for free, given, mapped in zip(costs(), costs(density_kg_m3=850.0), costs(mapping=[[0], [1], [2]]), strict=True):
+        assert given.seconds < free.seconds == mapped.seconds
+        assert given.kept_bytes == free.kept_bytes < mapped.kept_bytes
 
 
 def test_what_is_reused_costs_nothing() -> None:

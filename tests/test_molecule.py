@@ -1,7 +1,9 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
+from rdkit import Chem
 
 from mobcg import molecule
 from mobcg.config import Molecule, load_molecule
@@ -114,6 +116,83 @@ def test_a_draft_with_a_wrong_id_is_refused(molecule_id: str) -> None:
 def test_a_draft_with_a_wrong_density_is_refused(density_kg_m3: float) -> None:
     with pytest.raises(InputError, match="reference_density_kg_m3: found"):
         molecule.draft("CCCCCCC", "n-heptane", density_kg_m3)
+
+
+# Mappings
+
+HALVES = [[0, 1, 2, 6, 7, 8], [3, 4, 5, 9, 10, 11]]
+
+
+def mapped(groups: list[list[int]], **changed: object) -> Molecule:
+    content = yaml.safe_load((REPOSITORY / "config/molecules/benzene.yaml").read_text())
+    return Molecule.model_validate(content | {"mappings": {"some": groups}} | changed)
+
+
+def test_the_three_beads_of_benzene_are_a_ring_of_one_kind() -> None:
+    path = REPOSITORY / "config/molecules/benzene.yaml"
+    groups = molecule.mapping_of(load_molecule(path), "three-beads", path)
+    beads = molecule.molecule_beads("c1ccccc1", groups, [12.011] * 6 + [1.008] * 6, path)
+    assert beads.kinds == (0, 0, 0)
+    assert beads.bonds == ((0, 1), (0, 2), (1, 2))
+    assert beads.masses_g_mol == pytest.approx([26.038] * 3)
+
+
+def test_ends_and_middle_of_a_chain_are_two_kinds() -> None:
+    # n-Hexane: C 0 to 5, then three hydrogens of C 0, two each of C 1 to 4, three of C 5.
+    groups = [[0, 1, *range(6, 11)], [2, 3, *range(11, 15)], [4, 5, *range(15, 20)]]
+    beads = molecule.molecule_beads("CCCCCC", groups, [12.011] * 6 + [1.008] * 14, "here")
+    assert beads.kinds == (0, 1, 0)
+    assert beads.bonds == ((0, 1), (1, 2))
+    assert beads.masses_g_mol == pytest.approx([29.062, 28.054, 29.062])
+
+
+@pytest.mark.parametrize(
+    ("groups", "key", "said"),
+    [
+        ([HALVES[0], [*HALVES[1], 12]], "mappings.some.1", "found 12; allowed: atoms from 0 to 11"),
+        ([HALVES[0], [*HALVES[1], -1]], "mappings.some.1", "found -1"),
+        ([*HALVES, []], "mappings.some.2", "one at least"),
+        ([HALVES[0], HALVES[1][:-1]], "mappings.some", "found 'atom 11 in no group'"),
+        ([HALVES[0], [*HALVES[1], 0]], "mappings.some", "found 'atom 0 more than once'"),
+        ([[0, 3, 6, 9], [1, 2, 7, 8], [4, 5, 10, 11]], "mappings.some.0", "atoms that bonds hold together"),
+        ([[*range(6)], [*range(6, 12)]], "mappings.some.1", "atoms that bonds hold together"),
+    ],
+)
+def test_groups_that_are_no_beads(groups: list[list[int]], key: str, said: str) -> None:
+    with pytest.raises(InputError, match=said) as caught:
+        molecule.check_groups("c1ccccc1", groups, "benzene.yaml", "mappings.some")
+    assert (caught.value.where, caught.value.key) == ("benzene.yaml", key)
+
+
+def test_a_wrong_mapping_is_found_when_the_molecule_is() -> None:
+    with pytest.raises(InputError, match=r"benzene\.yaml: mappings\.some: found 'atom 11 in no group'"):
+        molecule.species_of(mapped([[*range(11)]]), "benzene.yaml")
+    with pytest.raises(InputError, match=r"mappings: found 'two'; allowed: a mapping of this file: some"):
+        molecule.mapping_of(mapped(HALVES), "two", "benzene.yaml")
+
+
+def test_a_topology_of_ones_own_has_no_mapping() -> None:
+    with pytest.raises(InputError, match=r"mappings\.some: found 'a\.itp'"):
+        molecule.species_of(mapped(HALVES, topology={"itp": "a.itp", "gro": "a.gro"}), "benzene.yaml")
+
+
+def test_a_mapping_counts_as_the_file_does_and_specs_as_the_topology() -> None:
+    # Toluene with its methyl group last, which the canonical SMILES has first.
+    written = "c1ccccc1C"
+    methyl, ring = [6, 12, 13, 14], [*range(6), *range(7, 12)]
+    toluene = {"smiles": written, "inchikey": "YXFVVABEGXRONW-UHFFFAOYSA-N"}
+    canonical = molecule.parse_smiles(written, "here").smiles
+    assert canonical != written
+    first, second = molecule.mapping_of(mapped([methyl, ring], **toluene), "some", "here")
+    atoms = Chem.AddHs(Chem.MolFromSmiles(canonical))
+    carbon, *hydrogens = first
+    assert [atoms.GetAtomWithIdx(atom).GetSymbol() for atom in first] == ["C", "H", "H", "H"]
+    assert {atom.GetIdx() for atom in atoms.GetAtomWithIdx(carbon).GetNeighbors()} > set(hydrogens)
+    assert sorted([*first, *second]) == list(range(15))
+    masses = np.array([atom.GetMass() for atom in atoms.GetAtoms()])
+    beads = molecule.molecule_beads(canonical, [first, second], masses, "here")
+    assert beads.masses_g_mol == pytest.approx([15.035, 77.106])
+    assert beads.bonds == ((0, 1),)
 
 
 # A user's own topology

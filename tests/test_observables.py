@@ -1,3 +1,4 @@
+import json
 import math
 from pathlib import Path
 
@@ -7,7 +8,7 @@ import pytest
 
 from mobcg import observables
 from mobcg.errors import InputError
-from mobcg.observables import FIT_WINDOW_TAU, BeadTrajectory
+from mobcg.observables import FIT_WINDOW_TAU, BeadTrajectory, MoleculeBeads
 from mobcg.pair import R_EDGES_NM, R_NM
 from mobcg.units import reduced_time_ps
 
@@ -332,6 +333,45 @@ def test_save_and_load(tmp_path: Path, with_forces: bool) -> None:
     else:
         assert back.forces_kj_mol_nm is None
     assert back.number_density_nm3 == pytest.approx(8 / BOX_NM**3)
+
+
+PAIR = MoleculeBeads((30.0, 10.0), (0, 1), ((0, 1),))
+
+
+def pairs_of_beads(n_frames: int, seed: int) -> BeadTrajectory:
+    """Return eight molecules of two beads, 3 : 1 in mass, on both sides of a walking centre."""
+    centres = walk(5.0, n_frames, 8, seed).positions_nm
+    apart = np.random.default_rng(seed).normal(0, 0.1, (n_frames, 8, 3))
+    beads = np.stack([centres + apart, centres - 3 * apart], axis=2).reshape(n_frames, 16, 3)
+    forces = np.random.default_rng(seed + 1).normal(size=beads.shape).astype(np.float32)
+    return BeadTrajectory(beads, BOX_NM, 1.0, 40.0, 298.15, forces, {"status": "ok"}, PAIR)
+
+
+def test_molecules_of_several_beads_move_as_their_centres() -> None:
+    mapped = pairs_of_beads(30, 31)
+    centres = mapped.centres()
+    np.testing.assert_allclose(centres.positions_nm, walk(5.0, 30, 8, 31).positions_nm, atol=1e-12)
+    np.testing.assert_allclose(
+        centres.forces_kj_mol_nm, mapped.forces_kj_mol_nm[:, ::2] + mapped.forces_kj_mol_nm[:, 1::2], atol=1e-6
+    )
+    assert (mapped.beads_per_molecule, centres.beads_per_molecule) == (2, 1)
+    assert centres.number_density_nm3 == pytest.approx(mapped.number_density_nm3 / 2)
+    assert centres.centres() is centres
+
+
+def test_a_failed_run_of_several_beads_has_no_centres() -> None:
+    failed = BeadTrajectory(np.zeros((0, 16, 3)), math.nan, 1.0, 40.0, 298.15, molecule=PAIR)
+    assert failed.centres().positions_nm.shape == (0, 8, 3)
+
+
+def test_the_beads_of_a_molecule_are_saved_and_one_bead_leaves_the_file_as_it_was(tmp_path: Path) -> None:
+    mapped = pairs_of_beads(5, 32)
+    mapped.save(tmp_path / "pairs.npz")
+    assert BeadTrajectory.load(tmp_path / "pairs.npz").molecule == PAIR
+    mapped.centres().save(tmp_path / "single.npz")
+    assert BeadTrajectory.load(tmp_path / "single.npz").molecule is None
+    with np.load(tmp_path / "single.npz") as arrays:
+        assert "molecule" not in json.loads(str(arrays["header"]))
 
 
 def test_a_pickle_in_a_trajectory_file_is_not_opened(tmp_path: Path) -> None:

@@ -135,6 +135,13 @@ def test_the_shipped_files_ask_for_the_golden_runs() -> None:
     assert {"aee290577d46a7de", "a2072ca3b9cb6ada"} <= set(coarse_ids(plan))
 
 
+def test_a_mapping_in_a_molecules_file_changes_no_run() -> None:
+    plan = plan_of("workstation")
+    assert plan.molecules["benzene"].mappings
+    # The first benzene of the released runs: neither key is in the spec that does not ask for it.
+    assert not {"mapping", "density_kg_m3"} & plan.atomistic["b49dff40eaf78101"].keys()
+
+
 def test_an_id_is_the_beginning_of_the_hash_of_the_canonical_json() -> None:
     assert canonical_json({"b": [1.0, 2, None, True], "a": "α"}) == '{"a":"\\u03b1","b":[1.0,2,null,true]}'
     text = canonical_json(ATOMISTIC)
@@ -537,7 +544,7 @@ def test_what_is_kept_of_a_run_changes_no_id(kept: str) -> None:
 def test_the_contents_of_a_users_topology_count(molecules_dir: Path) -> None:
     (molecules_dir / "own.itp").write_text("[ moleculetype ]\n")
     (molecules_dir / "own.gro").write_text("one\n")
-    edit(molecules_dir / "benzene.yaml", topology={"itp": "own.itp", "gro": "own.gro"})
+    edit(molecules_dir / "benzene.yaml", mappings={}, topology={"itp": "own.itp", "gro": "own.gro"})
     first = plan_of("demo", molecules_dir=str(molecules_dir))
     spec = next(spec for spec in first.atomistic.values() if spec["molecule"]["id"] == "benzene")
     assert spec["force_field"]["kind"] == "file"

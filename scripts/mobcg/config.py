@@ -27,6 +27,7 @@ PositiveInt = Annotated[int, Field(ge=1)]
 Version = Annotated[str, Field(pattern=r"^\d{4}\.(1[0-2]|[1-9])\.\d+(-[a-z0-9-]+)?$")]
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
+AtomGroup = Annotated[list[Count], Field(min_length=1)]
 FewBumps = Annotated[int, Field(ge=0, le=10)]
 
 
@@ -74,6 +75,11 @@ class Molecule(Section):
     )
     reference_density_source: str = Field(min_length=1)
     topology: Topology | None = None
+    mappings: dict[Identifier, Annotated[list[AtomGroup], Field(min_length=1)]] = Field(
+        {},
+        description="name → beads of a molecule, each a list of atoms counted from 0: those of the SMILES in its "
+        "order, then the hydrogens, in the order of the atoms that bear them",
+    )
 
 
 class AtomisticLengths(Section):

@@ -157,13 +157,14 @@ def _simulate_atomistic(asked: _Asked, run: str) -> Cost:
     spec = asked.plan.atomistic[run]
     lengths, n_molecules = spec["lengths"], spec["n_molecules"]
     n_atoms = n_molecules * asked.plan.species[spec["molecule"]["id"]].n_atoms
-    blocks = min(NPT_BLOCKS, lengths["npt_max_ps"] / lengths["npt_block_ps"])
+    # A density that is asked for needs no NPT, but equilibration for the time of one block.
+    blocks = 1 if "density_kg_m3" in spec else min(NPT_BLOCKS, lengths["npt_max_ps"] / lengths["npt_block_ps"])
     settling_ps = blocks * lengths["npt_block_ps"] + lengths["nvt_equilibration_ps"]
     picoseconds = SQUEEZE_FACTOR * lengths["squeeze_ps"] + settling_ps + lengths["nvt_ps"]
     frames = lengths["nvt_ps"] / spec["frame_ps"]
     kept = RUN_BYTES + ATOM_BYTES * n_atoms + PICOSECOND_BYTES * lengths["nvt_ps"]
     keep = asked.plan.config.keep_trajectories
-    kept += BEAD_FRAME_BYTES * n_molecules * frames * (keep != "none")
+    kept += BEAD_FRAME_BYTES * n_molecules * len(spec.get("mapping", [()])) * frames * (keep != "none")
     kept += ATOM_FRAME_BYTES * n_atoms * frames * (keep == "all")
     seconds = 2 * STEP_START_S + asked.rates.s_ps_atom * n_atoms * picoseconds
     return Cost(seconds, kept, TRAJECTORY_FRAME_BYTES * n_atoms * frames)

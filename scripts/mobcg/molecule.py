@@ -1,18 +1,24 @@
-"""Molecules: what RDKit makes of a SMILES, and how many of them fill a box."""
+"""Molecules: what RDKit makes of a SMILES, what beads they are mapped to, and how many of them fill a box."""
 
 from __future__ import annotations
 
 import json
 import math
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import yaml
+from numpy.typing import ArrayLike
 from rdkit import Chem, RDLogger
 from rdkit.Chem import Descriptors, inchi, rdMolDescriptors
+from scipy.sparse.csgraph import connected_components
 
 from mobcg.config import Molecule, validate
 from mobcg.errors import InputError
+from mobcg.observables import MoleculeBeads
 from mobcg.units import number_density_nm3
 
 RDLogger.DisableLog("rdApp.*")
@@ -63,13 +69,102 @@ def species_of(molecule: Molecule, where: object) -> Species:
     Raises
     ------
     InputError
-        The SMILES is wrong, or its InChIKey is not the one in the file.
+        The SMILES is wrong, its InChIKey is not the one in the file, or a mapping does not fit the molecule.
     """
     species = parse_smiles(molecule.smiles, where)
     if species.inchikey != molecule.inchikey:
         advice = "SMILES and InChIKey name different molecules; correct the wrong one."
         raise InputError(where, "inchikey", molecule.inchikey, f"{species.inchikey}, from the SMILES", advice)
+    for name in molecule.mappings:
+        mapping_of(molecule, name, where)
     return species
+
+
+def mapping_of(molecule: Molecule, name: str, where: object) -> list[list[int]]:
+    """Return a mapping of a molecule file as specs have it: its atoms counted as in the canonical SMILES.
+
+    The topology is made from that SMILES, whose order of atoms need not be that of the file's.
+
+    Raises
+    ------
+    InputError
+        There is no such mapping, it does not fit the molecule, or the molecule has a topology of its own.
+    """
+    if name not in molecule.mappings:
+        known = ", ".join(molecule.mappings) or "none"
+        raise InputError(where, "mappings", name, f"a mapping of this file: {known}", "Add it to the molecule's file.")
+    if molecule.topology is not None:
+        advice = "The order of the atoms in a topology of your own is not that of the SMILES."
+        raise InputError(where, f"mappings.{name}", molecule.topology.itp, "molecules without a topology", advice)
+    groups = molecule.mappings[name]
+    check_groups(molecule.smiles, groups, where, f"mappings.{name}")
+    written = _with_hydrogens(molecule.smiles)
+    place = _with_hydrogens(parse_smiles(molecule.smiles, where).smiles).GetSubstructMatch(written, useChirality=True)
+    return [sorted(place[atom] for atom in group) for group in groups]
+
+
+def _with_hydrogens(smiles: str) -> Chem.Mol:
+    return Chem.AddHs(Chem.MolFromSmiles(smiles))
+
+
+def check_groups(smiles: str, groups: Sequence[Sequence[int]], where: object, key: str) -> None:
+    """Check that groups of atoms are beads of a molecule.
+
+    Raises
+    ------
+    InputError
+        A group is empty, names an atom that is not there, or one that no bond joins to the rest of it; or an atom is in
+        no group or in two.
+    """
+    bonded = Chem.GetAdjacencyMatrix(_with_hydrogens(smiles))
+    n_atoms, count = len(bonded), Counter(atom for group in groups for atom in group)
+    order = "Atoms are counted from 0: those of the SMILES in its order, then the hydrogens."
+    for number, group in enumerate(groups):
+        outside = [atom for atom in group if not 0 <= atom < n_atoms]
+        if outside or not group:
+            found = outside[0] if outside else group
+            raise InputError(where, f"{key}.{number}", found, f"atoms from 0 to {n_atoms - 1}, one at least", order)
+    repeated = [atom for atom, times in count.items() if times > 1]
+    left_out = [atom for atom in range(n_atoms) if atom not in count]
+    if repeated or left_out:
+        found = f"atom {repeated[0]} more than once" if repeated else f"atom {left_out[0]} in no group"
+        raise InputError(where, key, found, f"each of the {n_atoms} atoms in one group", order)
+    for number, group in enumerate(groups):
+        parts, _ = connected_components(bonded[np.ix_(group, group)])
+        if parts > 1:
+            raise InputError(where, f"{key}.{number}", list(group), "atoms that bonds hold together", order)
+
+
+def molecule_beads(
+    smiles: str, groups: Sequence[Sequence[int]], masses_g_mol: ArrayLike, where: object, key: str = "mapping"
+) -> MoleculeBeads:
+    """Return the beads of a molecule whose atoms are grouped: masses, kinds and the bonds between them.
+
+    Two beads are bonded where a bond joins an atom of the one to an atom of the other. They are of one kind where their
+    atoms and the bonds among these are the same (the canonical SMILES of the fragment).
+
+    Parameters
+    ----------
+    masses_g_mol
+        (atoms,), in the order of the SMILES, hydrogens after it.
+
+    Raises
+    ------
+    InputError
+        See `check_groups`.
+    """
+    check_groups(smiles, groups, where, key)
+    whole = _with_hydrogens(smiles)
+    fragments = [Chem.MolFragmentToSmiles(whole, atomsToUse=list(group), isomericSmiles=False) for group in groups]
+    kinds = list(dict.fromkeys(fragments))
+    bead = {atom: number for number, group in enumerate(groups) for atom in group}
+    ends = ((bead[bond.GetBeginAtomIdx()], bead[bond.GetEndAtomIdx()]) for bond in whole.GetBonds())
+    masses = np.asarray(masses_g_mol, np.float64)
+    return MoleculeBeads(
+        masses_g_mol=tuple(float(masses[list(group)].sum()) for group in groups),
+        kinds=tuple(kinds.index(fragment) for fragment in fragments),
+        bonds=tuple(sorted({(min(pair), max(pair)) for pair in ends if pair[0] != pair[1]})),
+    )
 
 
 def molecules_in_box(box_length_nm: float, density_kg_m3: float, molar_mass_g_mol: float) -> int:

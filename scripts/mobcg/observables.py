@@ -9,7 +9,8 @@ import json
 import math
 import zipfile
 import zlib
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -36,25 +37,56 @@ STOKES_EINSTEIN_ALPHA = 0.146
 
 
 @dataclass(frozen=True)
+class MoleculeBeads:
+    """The beads of one molecule, where there are several.
+
+    Attributes
+    ----------
+    masses_g_mol
+        (beads,).
+    kinds
+        (beads,): 0, 1, …; beads of one kind are alike.
+    bonds
+        Pairs of beads, counted from 0, that a chemical bond joins.
+    """
+
+    masses_g_mol: tuple[float, ...]
+    kinds: tuple[int, ...]
+    bonds: tuple[tuple[int, int], ...]
+
+    def __len__(self) -> int:
+        """Return the number of beads."""
+        return len(self.masses_g_mol)
+
+    @classmethod
+    def from_header(cls, header: Mapping[str, Any]) -> MoleculeBeads:
+        """Return the beads that a file's header names."""
+        bonds = tuple((int(first), int(second)) for first, second in header["bonds"])
+        return cls(tuple(map(float, header["masses_g_mol"])), tuple(map(int, header["kinds"])), bonds)
+
+
+@dataclass(frozen=True)
 class BeadTrajectory:
     """A trajectory of beads in a cubic box, and what is known about the run.
 
     Attributes
     ----------
     positions_nm
-        (frames, beads, 3), unwrapped in time.
+        (frames, beads, 3), unwrapped in time; the beads of a molecule are beside each other, in one periodic image.
     box_length_nm
         Edge of the cubic periodic box.
     frame_ps
         Time between two frames.
     mass_g_mol
-        Mass of one bead.
+        Mass of one molecule; of its one bead, as a rule.
     temperature_k
         Temperature of the thermostat.
     forces_kj_mol_nm
         (frames, beads, 3): net force on each bead, where it was kept.
     metadata
         Plain values that travel with the trajectory (`status` and `reason` among them).
+    molecule
+        The beads of a molecule where there are several; None for one bead a molecule.
     """
 
     positions_nm: NDArray[np.float64]
@@ -64,11 +96,28 @@ class BeadTrajectory:
     temperature_k: float
     forces_kj_mol_nm: NDArray[np.float32] | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+    molecule: MoleculeBeads | None = None
 
     @property
     def number_density_nm3(self) -> float:
         """Beads per nm³."""
         return self.positions_nm.shape[1] / self.box_length_nm**3
+
+    @property
+    def beads_per_molecule(self) -> int:
+        """Beads in each molecule."""
+        return 1 if self.molecule is None else len(self.molecule)
+
+    def centres(self) -> BeadTrajectory:
+        """Return the centres of mass of the molecules and the net forces on them: one bead a molecule."""
+        if self.molecule is None:
+            return self
+        n_frames, n_beads, _ = self.positions_nm.shape
+        shape = n_frames, n_beads // len(self.molecule), len(self.molecule), 3
+        weights = np.array(self.molecule.masses_g_mol)
+        positions = np.average(self.positions_nm.reshape(shape), axis=2, weights=weights)
+        forces = None if self.forces_kj_mol_nm is None else self.forces_kj_mol_nm.reshape(shape).sum(axis=2)
+        return replace(self, positions_nm=positions, forces_kj_mol_nm=forces, molecule=None)
 
     def save(self, path: Path) -> None:
         """Write an .npz file, atomically; positions and forces in single precision."""
@@ -82,6 +131,8 @@ class BeadTrajectory:
             "temperature_k": self.temperature_k,
             "metadata": self.metadata,
         }
+        if self.molecule is not None:
+            header["molecule"] = asdict(self.molecule)
         with atomic_path(path) as temporary, temporary.open("wb") as stream:
             np.savez_compressed(stream, header=np.array(json.dumps(header, sort_keys=True)), **arrays)
 
@@ -98,6 +149,8 @@ class BeadTrajectory:
             with np.load(path, allow_pickle=False) as arrays:
                 header = json.loads(str(arrays["header"]))
                 forces = arrays.get("forces_kj_mol_nm")
+                if "molecule" in header:
+                    header["molecule"] = MoleculeBeads.from_header(header["molecule"])
                 return cls(np.asarray(arrays["positions_nm"], np.float64), forces_kj_mol_nm=forces, **header)
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             advice = "Delete the file and start again: its run goes on from the files in its work directory."

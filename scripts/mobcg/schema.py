@@ -15,7 +15,7 @@ import pyarrow as pa
 # release may misread the new one. Minor: a table, column or allowed value added, a null allowed; old code still reads
 # all that it knew. Patch: wording only. A release of another major version is not read, one of an older minor version
 # is: it may lack the columns that came later.
-SCHEMA_VERSION = "1.2.0"
+SCHEMA_VERSION = "1.2.1"
 DATA_LICENSE = "CC-BY-4.0"
 
 TEXT = pa.string()
@@ -275,7 +275,14 @@ ATOMISTIC = Table(
         _key("force_field_id", "force field, as in force_fields.parquet", "force_fields.force_field_id"),
         Column("replica", WHOLE, "", "number of the independent replica", required=True, minimum=0),
         _number("temperature_k", "K", "temperature of the thermostat", "T", above=0, maximum=3000, required=True),
-        Column("pressure_bar", REAL, "bar", "pressure of the NPT stage", "p", required=True),
+        Column(
+            "pressure_bar",
+            REAL,
+            "bar",
+            "pressure of the NPT stage; where `spec` has density_kg_m3 there was none, and it is not that of the run",
+            "p",
+            required=True,
+        ),
         Column("n_molecules", WHOLE, "", "molecules in the box", "N", required=True, minimum=2),
         _number("mass_g_mol", "g/mol", "mass of a molecule", "m", minimum=1, maximum=5000, expected=True),
         _number(
@@ -284,7 +291,7 @@ ATOMISTIC = Table(
         _number(
             "density_kg_m3",
             "kg/m**3",
-            "density of the NVT stage: mean of the NPT stage once settled",
+            "density of the NVT stage: mean of the NPT stage once settled, or the density_kg_m3 that `spec` asks for",
             "ρ",
             above=0,
             maximum=25000,
@@ -293,7 +300,7 @@ ATOMISTIC = Table(
         _number(
             "density_kg_m3_se",
             "kg/m**3",
-            "standard error of that mean, from time blocks",
+            "standard error of that mean, from time blocks; 0 for a density asked for",
             "SE(ρ)",
             minimum=0,
             expected=True,
@@ -307,7 +314,12 @@ ATOMISTIC = Table(
             maximum=1000,
             expected=True,
         ),
-        Column("density_settled", FLAG, "", "whether the drift of the density met its limit before the time was up"),
+        Column(
+            "density_settled",
+            FLAG,
+            "",
+            "whether the drift of the density met its limit before the time was up; null for a density asked for",
+        ),
         _number(
             "temperature_centres_k",
             "K",

@@ -6,9 +6,9 @@ import pytest
 
 from mobcg.atomistic.observe import main, record
 from mobcg.errors import InputError
-from mobcg.observables import BeadTrajectory
+from mobcg.observables import BeadTrajectory, MoleculeBeads
 from mobcg.plan import run_id
-from mobcg.records import read_record
+from mobcg.records import read_record, write_record
 
 from .conftest import SMALL
 
@@ -75,3 +75,28 @@ def test_a_failed_run_is_a_row_with_its_reason(tmp_path):
 def test_a_run_too_short_for_its_diffusion_says_which_length_to_change():
     with pytest.raises(InputError, match=r"lengths\.nvt_ps"):
         record(SMALL, random_walk(30))
+
+
+def test_a_mapping_changes_no_observable():
+    single = random_walk(300)
+    apart = np.random.default_rng(1).normal(0, 0.1, (300, 200, 3))
+    beads = np.stack([single.positions_nm + apart, single.positions_nm - 2 * apart], axis=2).reshape(300, 400, 3)
+    molecule = MoleculeBeads((52.0, 26.0), (0, 1), ((0, 1),))
+    mapped = BeadTrajectory(beads, 3.2, 1.0, 78.11, 298.15, metadata=KNOWN, molecule=molecule)
+    one, other = record(SMALL, single), record(SMALL, mapped)
+    assert one.keys() == other.keys()
+    for name, value in one.items():
+        if isinstance(value, float | np.ndarray):
+            np.testing.assert_allclose(other[name], value, rtol=1e-6, err_msg=name)
+        else:
+            assert other[name] == value, name
+
+
+def test_the_record_of_a_density_asked_for(tmp_path):
+    spec = SMALL | {"density_kg_m3": 870.0}
+    walk = random_walk(200)
+    walk.metadata.update(density_settled=None, density_kg_m3_se=0.0)
+    write_record(tmp_path / "record.parquet", "atomistic", record(spec, walk))
+    row = read_record(tmp_path / "record.parquet")
+    assert (row["density_settled"], row["density_kg_m3_se"], row["reason"]) == (None, 0.0, None)
+    assert row["run_id"] != run_id(SMALL)

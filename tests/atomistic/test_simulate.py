@@ -11,15 +11,28 @@ import numpy as np
 import pytest
 from MDAnalysis.coordinates.XTC import XTCReader
 
+from mobcg.atomistic.beads import whole_molecules
 from mobcg.atomistic.force_field import molecule_files
 from mobcg.atomistic.gromacs import Machine
-from mobcg.atomistic.simulate import EXIT_UNFINISHED, main, planned_stages, rescale, rescaled_gro, simulate
-from mobcg.errors import SimulationError
+from mobcg.atomistic.observe import record
+from mobcg.atomistic.simulate import (
+    EXIT_UNFINISHED,
+    bring_to_density,
+    main,
+    mapped_molecule,
+    planned_stages,
+    rescale,
+    rescaled_gro,
+    simulate,
+)
+from mobcg.errors import InputError, SimulationError
 from mobcg.observables import BeadTrajectory
+from mobcg.plan import run_id
 from mobcg.units import mass_density_kg_m3
 
 from .conftest import SMALL
 
+THREE_BEADS = [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11]]
 WHOLE = SMALL | {
     "n_molecules": 210,
     "lengths": {"squeeze_ps": 6, "npt_block_ps": 4, "npt_max_ps": 12, "nvt_equilibration_ps": 2, "nvt_ps": 10},
@@ -126,6 +139,59 @@ def test_a_gas_is_a_failure(too_small):
         rescale(last.parent, last, 300.0, SMALL, molecule_files(SMALL))
 
 
+DENSE = SMALL | {"n_molecules": 240, "density_kg_m3": 950.0, "mapping": THREE_BEADS}
+
+
+@pytest.mark.parametrize("density_kg_m3", [0.0, -5.0, float("nan"), float("inf"), None])
+def test_a_density_that_is_none_is_told(tmp_path, density_kg_m3):
+    with pytest.raises(InputError, match=r"density_kg_m3: found .* allowed: a density in kg/m3"):
+        simulate(DENSE | {"density_kg_m3": density_kg_m3}, tmp_path, Machine())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_density_whose_box_is_too_small_is_told_before_anything_runs(tmp_path, capsys):
+    assert main(command(DENSE | {"density_kg_m3": 1200.0}, tmp_path)) == 2
+    assert re.search(r"240 molecules a box of 2\.960 nm.*Take more molecules", capsys.readouterr().err)
+    assert not list(tmp_path.glob("work/step_*"))
+
+
+def test_a_mapping_that_does_not_fit_is_told_before_anything_runs(tmp_path, capsys):
+    assert main(command(DENSE | {"mapping": THREE_BEADS[:2]}, tmp_path)) == 2
+    assert "mapping: found 'atom 4 in no group'" in capsys.readouterr().err
+    own = DENSE | {"force_field": {"kind": "file", "itp": "a.itp"}}
+    with pytest.raises(InputError, match=r"mapping: found 'a\.itp'; allowed: molecules without a topology"):
+        mapped_molecule(own, molecule_files(SMALL))
+
+
+def test_at_a_given_density_there_is_no_npt_and_equilibration_takes_its_time():
+    free, given = (planned_stages(SMALL | more, 2.0) for more in ({}, {"density_kg_m3": 900.0}))
+    assert free.keys() - given.keys() == {"npt"}
+    assert free["nvt_equilibration"].velocity_seed is None
+    assert given["nvt_equilibration"].velocity_seed is not None
+    assert given["nvt_equilibration"].duration_ps == free["nvt_equilibration"].duration_ps + 2
+
+
+@pytest.mark.parametrize("density_kg_m3", [700.0, 860.0])
+def test_a_box_is_brought_to_a_density_and_its_molecules_stay_whole(liquid, tmp_path, density_kg_m3):
+    for name in ("molecule.itp", "system.top", "squeeze.gro"):
+        shutil.copy(liquid / name, tmp_path)
+    files, spec = molecule_files(SMALL), SMALL | {"density_kg_m3": density_kg_m3}
+    last, edge_nm = bring_to_density(tmp_path, tmp_path / "squeeze.gro", spec, files, Machine())
+    assert mass_density_kg_m3(64 / edge_nm**3, files.masses_g_mol.sum()) == pytest.approx(density_kg_m3, rel=1e-4)
+    assert last.read_text().split("\n")[-2].split() == [f"{edge_nm:.5f}"] * 3
+    names = ["squeeze.gro", *sorted(path.name for path in tmp_path.glob("scaled_*.gro"))]
+    edges = np.array([float((tmp_path / name).read_text().split()[-1]) for name in names])
+    assert len(list(tmp_path.glob("relaxed_*.gro"))) == len(edges) - 1
+    assert edges[-1] == edge_nm
+    assert np.abs(np.diff(np.log(edges))).max() < 0.0199
+    atoms = np.array([[float(line[a : a + 8]) for a in (20, 28, 36)] for line in last.read_text().split("\n")[2:-2]])
+    whole = whole_molecules(atoms.reshape(-1, 12, 3), edge_nm)
+    assert np.linalg.norm(whole - whole[:, :1], axis=2).max() < 0.55
+    made = last.stat().st_mtime_ns
+    assert bring_to_density(tmp_path, tmp_path / "squeeze.gro", spec, files, Machine()) == (last, edge_nm)
+    assert last.stat().st_mtime_ns == made
+
+
 PROGRAM = (sys.executable, "-m", "mobcg.atomistic.simulate")
 
 
@@ -190,3 +256,31 @@ def test_a_finished_run_keeps_what_repeats_it_and_not_more(whole):
     assert kept < 300 * n_atoms
     positions = XTCReader(str(directory / "nvt.xtc"))
     assert (positions.n_frames, positions.n_atoms) == (11, n_atoms)
+
+
+@pytest.mark.workflow
+def test_a_run_of_several_beads_at_a_given_density(tmp_path):
+    lengths = {"squeeze_ps": 2, "npt_block_ps": 1, "npt_max_ps": 4, "nvt_equilibration_ps": 1, "nvt_ps": 4}
+    spec = DENSE | {"lengths": lengths, "frame_ps": 0.5, "temperature_k": 320.0}
+    subprocess.run([*PROGRAM, *command(spec, tmp_path)], check=True)
+    mapped = BeadTrajectory.load(tmp_path / "beads.npz")
+    known = mapped.metadata
+    assert (known["status"], known["reason"], known["density_settled"]) == ("ok", None, None)
+    assert known["density_kg_m3"] == pytest.approx(950, rel=1e-4)
+    assert known["density_kg_m3_se"] == 0
+    # Ten per cent denser than the liquid at this temperature: thousands of bar.
+    assert known["pressure_measured_bar"] > 500
+    assert (known["run_id"], known["spec"], known["units"]["positions_nm"]) == (run_id(spec), spec, "nm")
+    assert mapped.positions_nm.shape == mapped.forces_kj_mol_nm.shape == (9, 720, 3)
+    assert mapped.mass_g_mol == pytest.approx(sum(mapped.molecule.masses_g_mol))
+
+    assert (mapped.molecule.kinds, mapped.molecule.bonds) == ((0, 0, 0), ((0, 1), (0, 2), (1, 2)))
+    corners = mapped.positions_nm.reshape(9, 240, 3, 3)
+    apart = corners - np.roll(corners, 1, axis=2)
+    # Centres of two carbons and their hydrogens each, at the corners of a triangle.
+    assert np.linalg.norm(apart, axis=3).mean() == pytest.approx(0.225, abs=0.01)
+    assert np.linalg.norm(apart, axis=3).std() < 0.01
+
+    with pytest.raises(InputError, match=r"lengths\.nvt_ps"):
+        record(spec, mapped)
+    assert not list(tmp_path.glob("work/step_*/npt_*"))

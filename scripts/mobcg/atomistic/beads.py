@@ -1,7 +1,8 @@
-"""From atoms to beads: centre of mass and net force of each molecule, whole and unwrapped in time."""
+"""From atoms to beads: centres of mass and net forces of molecules or of parts of them, whole, unwrapped in time."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,18 +16,18 @@ from mobcg.units import BOLTZMANN_KJ_MOL_K
 
 @dataclass(frozen=True)
 class Beads:
-    """A trajectory seen through the centres of mass of its molecules.
+    """A trajectory seen through the centres of mass of its molecules, or of groups of their atoms.
 
     Attributes
     ----------
     time_ps
         (frames,).
     positions_nm
-        (frames, molecules, 3), unwrapped in time.
+        (frames, beads, 3), molecule by molecule, unwrapped in time; the beads of a molecule in one periodic image.
     forces_kj_mol_nm
-        (frames, molecules, 3), net force on each molecule.
+        (frames, beads, 3), net force on each bead.
     temperature_k
-        Mean kinetic temperature of the centres of mass.
+        Mean kinetic temperature of the centres of mass of the molecules.
     """
 
     time_ps: NDArray[np.float64]
@@ -81,10 +82,12 @@ def kinetic_temperature_k(velocities_nm_ps: NDArray, mass_g_mol: float) -> float
     return float(mass_g_mol * np.sum(drifting**2) / (degrees_of_freedom * BOLTZMANN_KJ_MOL_K))
 
 
-def read_beads(trr: Path, masses_g_mol: ArrayLike, box_length_nm: float) -> Beads:
+def read_beads(
+    trr: Path, masses_g_mol: ArrayLike, box_length_nm: float, groups: Sequence[Sequence[int]] | None = None
+) -> Beads:
     """Read a GROMACS trajectory of identical molecules: positions and forces in every frame, velocities in some.
 
-    Beads are unwrapped in time: no molecule moves half a box between two frames.
+    Molecules are unwrapped in time: none moves half a box between two frames.
 
     Parameters
     ----------
@@ -94,16 +97,24 @@ def read_beads(trr: Path, masses_g_mol: ArrayLike, box_length_nm: float) -> Bead
         (atoms of one molecule,).
     box_length_nm
         Edge of the cubic box.
+    groups
+        The atoms of each bead of a molecule, counted from 0; None for one bead a molecule.
     """
     masses = np.asarray(masses_g_mol, np.float64)
+    parts = [slice(None)] if groups is None else [np.array(group) for group in groups]
     times, positions, forces, temperatures = [], [], [], []
+    before: NDArray | None = None
     with TRRReader(str(trr), convert_units=False, refresh_offsets=True) as reader:
         for frame in reader:
             whole = whole_molecules(frame.positions.reshape(-1, masses.size, 3), box_length_nm)
             centres = centres_of_mass(whole, masses)
-            before = positions[-1] if positions else centres
-            positions.append(nearest_image(centres, before, box_length_nm).astype(np.float32))
-            forces.append(frame.forces.reshape(-1, masses.size, 3).sum(axis=1))
+            before = centres if before is None else before
+            image = box_length_nm * np.round((before - centres) / box_length_nm)
+            before = centres + image
+            beads = np.stack([centres_of_mass(whole[:, part], masses[part]) for part in parts], axis=1)
+            positions.append((beads + image[:, None]).reshape(-1, 3).astype(np.float32))
+            atoms = frame.forces.reshape(-1, masses.size, 3)
+            forces.append(np.stack([atoms[:, part].sum(axis=1) for part in parts], axis=1).reshape(-1, 3))
             times.append(frame.time)
             if frame.has_velocities:
                 velocities = centres_of_mass(frame.velocities.reshape(-1, masses.size, 3), masses)

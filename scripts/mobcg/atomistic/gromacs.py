@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from mobcg.errors import InputError, SimulationError
 from mobcg.programs import ProgramError, machine_trouble, run
@@ -84,6 +85,49 @@ class Stage:
     def n_steps(self) -> int:
         """Steps of the stage."""
         return steps(self.duration_ps, self.time_step_fs)
+
+
+@dataclass(frozen=True)
+class Springs:
+    """Harmonic springs that hold the centre of mass of each of some groups of atoms where it is.
+
+    Attributes
+    ----------
+    atoms
+        (groups,): the atoms of each group, counted from 0 through the whole system.
+    centres_nm
+        (groups, 3): where the centres are held.
+    spring_kj_mol_nm2
+        (groups,).
+    """
+
+    atoms: Sequence[NDArray[np.int64]]
+    centres_nm: NDArray[np.float64]
+    spring_kj_mol_nm2: NDArray[np.float64]
+
+    def options(self) -> dict[str, object]:
+        """Return the run parameters of GROMACS' pull code: three directions a group, against a point in space."""
+        options: dict[str, object] = {"pull": "yes", "pull-nstxout": 0, "pull-nstfout": 0, "comm-mode": "none"}
+        options |= {"pull-ngroups": len(self.atoms), "pull-ncoords": 3 * len(self.atoms)}
+        options |= {f"pull-group{number}-name": f"group{number}" for number in range(1, len(self.atoms) + 1)}
+        for number, (centre, spring) in enumerate(zip(self.centres_nm, self.spring_kj_mol_nm2, strict=True)):
+            for axis, direction in enumerate(("1 0 0", "0 1 0", "0 0 1")):
+                name = f"pull-coord{3 * number + axis + 1}"
+                options |= {
+                    f"{name}-type": "umbrella",
+                    f"{name}-geometry": "direction",
+                    f"{name}-groups": f"0 {number + 1}",
+                    f"{name}-origin": " ".join(f"{value:.6f}" for value in centre),
+                    f"{name}-vec": direction,
+                    f"{name}-k": f"{spring:.6g}",
+                }
+        return options
+
+    def index(self) -> str:
+        """Return the groups, and all atoms together, as the text of an .ndx file; one atom a line, as lines are cut."""
+        groups = {f"group{number + 1}": atoms for number, atoms in enumerate(self.atoms)}
+        groups["System"] = np.sort(np.concatenate(self.atoms))
+        return "".join(f"[ {name} ]\n" + "".join(f"{atom + 1}\n" for atom in atoms) for name, atoms in groups.items())
 
 
 def steps(interval_ps: float, time_step_fs: float) -> int:
@@ -191,7 +235,9 @@ def minimise(directory: Path, start: Path, name: str, machine: Machine) -> Path:
     return done
 
 
-def run_stage(directory: Path, stage: Stage, before: Path, machine: Machine, progress: Progress) -> Path:
+def run_stage(
+    directory: Path, stage: Stage, before: Path, machine: Machine, progress: Progress, springs: Springs | None = None
+) -> Path:
     """Run or continue one stage of dynamics; return its final configuration.
 
     Parameters
@@ -200,6 +246,8 @@ def run_stage(directory: Path, stage: Stage, before: Path, machine: Machine, pro
         Holds `system.top`; all files of the stage are named after it.
     before
         Final .gro of the stage before; a checkpoint of the same name beside it gives full-precision velocities.
+    springs
+        On centres of mass of all of the atoms; the forces in the trajectory hold theirs, too.
 
     Raises
     ------
@@ -222,7 +270,7 @@ def run_stage(directory: Path, stage: Stage, before: Path, machine: Machine, pro
         if not continued:
             remove_products(directory, stage.name)
             state = before.with_suffix(".cpt") if stage.velocity_seed is None else None
-            _prepare(directory, stage.name, dynamics_options(stage), before, state)
+            _prepare(directory, stage.name, dynamics_options(stage), before, state, springs)
         with progress.watch(stage, directory / f"{stage.name}.log"):
             _mdrun(directory, stage.name, machine)
     except ProgramError as error:
@@ -234,7 +282,7 @@ def run_stage(directory: Path, stage: Stage, before: Path, machine: Machine, pro
             before_that.replace(checkpoint)
         else:
             remove_products(directory, stage.name)
-        return run_stage(directory, stage, before, machine, progress)
+        return run_stage(directory, stage, before, machine, progress, springs)
     _finish(directory, stage.name)
     return done
 
@@ -259,10 +307,21 @@ def remove_products(directory: Path, name: str) -> None:
             path.unlink()
 
 
-def _prepare(directory: Path, name: str, options: Mapping[str, object], start: Path, state: Path | None) -> None:
-    (directory / f"{name}.mdp").write_text(format_mdp(options))
+def _prepare(
+    directory: Path,
+    name: str,
+    options: Mapping[str, object],
+    start: Path,
+    state: Path | None,
+    springs: Springs | None = None,
+) -> None:
+    (directory / f"{name}.mdp").write_text(format_mdp({**options, **(springs.options() if springs else {})}))
     command = ["gmx", "-quiet", "grompp", "-f", f"{name}.mdp", "-c", start.name, "-p", "system.top"]
     command += ["-o", f"{name}.tpr", "-po", f"{name}.mdout"]
+    if springs is not None:
+        (directory / f"{name}.ndx").write_text(springs.index())
+        # It warns that atoms without a spring would drift from those with one; here all have one.
+        command += ["-n", f"{name}.ndx", "-maxwarn", "1"]
     if state is not None and state.exists():
         command += ["-t", state.name]
     run(command, cwd=directory, log=directory / f"{name}.out")

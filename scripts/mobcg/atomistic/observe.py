@@ -55,6 +55,7 @@ def record(spec: Spec, trajectory: BeadTrajectory) -> dict[str, Any]:
         return row
     kept = ("density_kg_m3", "density_kg_m3_se", "density_settled", "temperature_centres_k", "time_step_fs")
     row |= {key: known[key] for key in kept}
+    trajectory = trajectory.centres()
     row |= {
         "box_length_nm": trajectory.box_length_nm,
         "number_density_nm3": trajectory.number_density_nm3,
@@ -67,13 +68,14 @@ def record(spec: Spec, trajectory: BeadTrajectory) -> dict[str, Any]:
 
 
 def observe(trajectory: BeadTrajectory, spec: Spec) -> dict[str, Any]:
-    """Return the columns of structure, displacement and D.
+    """Return the columns of structure, displacement and D, all of centres of mass of molecules, whatever the beads.
 
     Raises
     ------
     InputError
         The trajectory is too short.
     """
+    trajectory = trajectory.centres()
     try:
         structure = radial_distribution(trajectory.positions_nm, trajectory.box_length_nm)
         diffusion = self_diffusion(trajectory)

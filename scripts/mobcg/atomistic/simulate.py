@@ -1,5 +1,8 @@
 """One atomistic run: box, minimisation, squeeze, NPT until the density has settled, NVT at that density → beads.
 
+A spec with `density_kg_m3` asks for that density instead: the squeezed box is brought to it, without NPT. One with
+`mapping`, groups of the atoms of a molecule, gets a bead for each group; without it a molecule is one bead.
+
     python -m mobcg.atomistic.simulate --spec '<json>' --work DIR --out beads.npz [--molecules-dir DIR]
         [--threads 1] [--max-hours H] [--keep-beads] [--keep-atoms]
 
@@ -12,14 +15,14 @@ repeat its production bit by bit, and not more.
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import gzip
 import json
 import math
 import shutil
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +48,8 @@ from mobcg.atomistic.gromacs import (
 from mobcg.atomistic.topology import format_top
 from mobcg.doctor import require
 from mobcg.errors import InputError, SimulationError
-from mobcg.observables import BeadTrajectory
+from mobcg.molecule import molecule_beads
+from mobcg.observables import BeadTrajectory, MoleculeBeads, block_mean
 from mobcg.pair import CUTOFF_NM
 from mobcg.plan import Spec, canonical_json, run_id, seed
 from mobcg.programs import ProgramError, job_seconds_left, run, versions
@@ -63,7 +67,18 @@ LEAST_DENSITY_FRACTION = 0.5
 # A step too long heats before it crashes; the mean over thousands of degrees of freedom fluctuates by far less.
 TEMPERATURE_TOLERANCE = 0.03
 BLOCKS_LIKELY = 3
+# A box is brought to a density asked for in steps of at most this change of its edge, the energy minimised after each.
+SCALING_STEP = 0.02
 UNSETTLED = "the density was still drifting when npt_max_ps was reached"
+UNITS = {
+    "positions_nm": "nm",
+    "forces_kj_mol_nm": "kJ/mol/nm",
+    "potential_kj_mol": "kJ/mol",
+    "box_length_nm": "nm",
+    "frame_ps": "ps",
+    "mass_g_mol": "g/mol",
+    "temperature_k": "K",
+}
 EXIT_UNFINISHED = 75  # EX_TEMPFAIL of sysexits.h: start again
 EQUILIBRATED_FILE = "equilibrated.json"
 # What stays of a finished run: topology, the box it began with, the parameters of each stage, the state that the
@@ -116,6 +131,8 @@ def simulate(spec: Spec, work: Path, machine: Machine, molecules_dir: Path = Pat
         GROMACS failed for a reason that is not the run's: not installed, no space, killed.
     """
     files = molecule_files(spec, directory=molecules_dir)
+    molecule = mapped_molecule(spec, files)
+    check_density(spec, files)
     progress = Progress(f"{spec['molecule']['id']} {run_id(spec)}")
     steps_fs = [files.time_step_fs / 2**halving for halving in range(HALVINGS + 1)]
     reason = ""
@@ -127,7 +144,7 @@ def simulate(spec: Spec, work: Path, machine: Machine, molecules_dir: Path = Pat
                 raise UnstableError(verdict.read_text())
             beads = simulate_at(spec, files, time_step_fs, directory, machine, progress)
             beads.metadata["retries"] = retries
-            return beads
+            return replace(beads, molecule=molecule)
         except UnstableError as error:
             reason = f"unstable with time steps down to {time_step_fs:g} fs: {error}"
             verdict.write_text(str(error))
@@ -138,19 +155,60 @@ def simulate(spec: Spec, work: Path, machine: Machine, molecules_dir: Path = Pat
             reason = str(error)
             break
     progress.say(f"failed: {reason}")
-    return without_frames(spec, files, reason, retries)
+    return replace(without_frames(spec, files, reason, retries), molecule=molecule)
+
+
+def mapped_molecule(spec: Spec, files: MoleculeFiles) -> MoleculeBeads | None:
+    """Return the beads of a molecule that a spec's `mapping` asks for; None for one bead.
+
+    Raises
+    ------
+    InputError
+        The mapping does not fit the molecule, or the order of its atoms is not that of the SMILES.
+    """
+    if "mapping" not in spec:
+        return None
+    if spec["force_field"]["kind"] == "file":
+        advice = "The order of the atoms in a topology of your own is not that of the SMILES."
+        raise InputError("spec", "mapping", spec["force_field"]["itp"], "molecules without a topology", advice)
+    return molecule_beads(spec["molecule"]["smiles"], spec["mapping"], files.masses_g_mol, "spec")
+
+
+def check_density(spec: Spec, files: MoleculeFiles) -> None:
+    """Check that a density asked for is one, and that its box is large enough.
+
+    Raises
+    ------
+    InputError
+        It is not.
+    """
+    if "density_kg_m3" not in spec:
+        return
+    density = spec["density_kg_m3"]
+    if not (isinstance(density, float | int) and 0 < density < math.inf):
+        raise InputError("spec", "density_kg_m3", density, "a density in kg/m3, above 0")
+    edge_nm = box_edge_nm(spec, files, density)
+    if edge_nm <= 2 * CUTOFF_NM:
+        found = f"{density:g}, with {spec['n_molecules']} molecules a box of {edge_nm:.3f} nm"
+        advice = f"Take more molecules: g(r) reaches {CUTOFF_NM} nm, twice that must fit."
+        raise InputError("spec", "density_kg_m3", found, f"a box of more than {2 * CUTOFF_NM:g} nm", advice)
 
 
 def without_frames(spec: Spec, files: MoleculeFiles, reason: str, retries: int) -> BeadTrajectory:
     """Return the result of a run that failed: no frames, no box, and the reason in its metadata."""
     return BeadTrajectory(
-        positions_nm=np.zeros((0, spec["n_molecules"], 3)),
+        positions_nm=np.zeros((0, spec["n_molecules"] * len(spec.get("mapping", [()])), 3)),
         box_length_nm=math.nan,
         frame_ps=spec["frame_ps"],
         mass_g_mol=float(files.masses_g_mol.sum()),
         temperature_k=spec["temperature_k"],
-        metadata={"status": "failed", "reason": reason, "retries": retries, "versions": versions("gmx", "mobcg")},
+        metadata={"status": "failed", "reason": reason, "retries": retries, **provenance(spec)},
     )
+
+
+def provenance(spec: Spec) -> dict[str, Any]:
+    """Return what a bead trajectory says about where it is from, and in which units it is."""
+    return {"run_id": run_id(spec), "spec": spec, "units": UNITS, "versions": versions("gmx", "mobcg")}
 
 
 def simulate_at(
@@ -177,16 +235,36 @@ def equilibrate(
     box = fill_box(directory, spec, files)
     relaxed = minimise(directory, box, "minimised", machine)
     progress.later_steps = sum(stage.n_steps for stage in stages.values())
-    progress.later_steps += (BLOCKS_LIKELY - 1) * stages["npt"].n_steps
+    if "npt" in stages:
+        progress.later_steps += (BLOCKS_LIKELY - 1) * stages["npt"].n_steps
 
     def advance(stage: Stage, before: Path) -> Path:
         progress.later_steps = max(0, progress.later_steps - stage.n_steps)
         return run_stage(directory, stage, before, machine, progress)
 
     last = advance(stages["squeeze"], relaxed)
+    if "density_kg_m3" in spec:
+        density = SettledDensity(float(spec["density_kg_m3"]), 0.0, settled=True, first_block=0)
+        start, box_length_nm = bring_to_density(directory, last, spec, files, machine)
+    else:
+        density, last = settle(spec, stages["npt"].time_step_fs, directory, last, advance, progress)
+        start, box_length_nm = rescale(directory, last, density.mean_kg_m3, spec, files)
+    advance(stages["nvt_equilibration"], start)
+    return {"density": asdict(density), "box_length_nm": box_length_nm}
+
+
+def settle(
+    spec: Spec,
+    time_step_fs: float,
+    directory: Path,
+    last: Path,
+    advance: Callable[[Stage, Path], Path],
+    progress: Progress,
+) -> tuple[SettledDensity, Path]:
+    """Run NPT blocks until the density has settled or the time for that is up; return it and the last configuration."""
     blocks: list[Stage] = []
     while True:
-        block = npt_block(spec, stages["npt"].time_step_fs, len(blocks))
+        block = npt_block(spec, time_step_fs, len(blocks))
         last = advance(block, last)
         blocks.append(block)
         density = density_of(directory, blocks)
@@ -196,10 +274,7 @@ def equilibrate(
         )
         time_is_up = (len(blocks) + 1) * block.duration_ps > spec["lengths"]["npt_max_ps"]
         if time_is_up or (density.settled and density.precise):
-            break
-    start, box_length_nm = rescale(directory, last, density.mean_kg_m3, spec, files)
-    advance(stages["nvt_equilibration"], start)
-    return {"density": dataclasses.asdict(density), "box_length_nm": box_length_nm}
+            return density, last
 
 
 def produce(
@@ -223,7 +298,7 @@ def produce(
     progress.later_steps = 0
     for _ in range(2):
         run_stage(directory, production, directory / "nvt_equilibration.gro", machine, progress)
-        beads = _beads_if_readable(directory / "nvt.trr", files, box_length_nm)
+        beads = _beads_if_readable(directory / "nvt.trr", files, box_length_nm, spec.get("mapping"))
         if beads is not None and np.array_equal(np.round(beads.time_ps, 3), frame_times_ps):
             return beads
         progress.say("nvt: frames are missing from its trajectory; it is run again")
@@ -231,9 +306,11 @@ def produce(
     raise UnfinishedError("nvt: frames are missing from its trajectory")
 
 
-def _beads_if_readable(trr: Path, files: MoleculeFiles, box_length_nm: float) -> Beads | None:
+def _beads_if_readable(
+    trr: Path, files: MoleculeFiles, box_length_nm: float, groups: Sequence[Sequence[int]] | None
+) -> Beads | None:
     try:
-        return read_beads(trr, files.masses_g_mol, box_length_nm) if trr.exists() else None
+        return read_beads(trr, files.masses_g_mol, box_length_nm, groups) if trr.exists() else None
     except (OSError, EOFError):
         return None
 
@@ -244,8 +321,12 @@ def _write_json(path: Path, content: Any) -> None:
 
 
 def planned_stages(spec: Spec, time_step_fs: float) -> dict[str, Stage]:
-    """Return the stages by name, the first NPT block standing for all of them."""
-    lengths, temperature_k = spec["lengths"], spec["temperature_k"]
+    """Return the stages by name, the first NPT block standing for all of them.
+
+    At a density asked for there is no NPT; its equilibration begins with new velocities, as the energy was minimised,
+    and lasts an NPT block longer.
+    """
+    lengths, temperature_k, given = spec["lengths"], spec["temperature_k"], "density_kg_m3" in spec
     squeeze = Stage(
         "squeeze",
         lengths["squeeze_ps"],
@@ -257,10 +338,11 @@ def planned_stages(spec: Spec, time_step_fs: float) -> dict[str, Stage]:
     )
     equilibration = Stage(
         "nvt_equilibration",
-        lengths["nvt_equilibration_ps"],
+        lengths["nvt_equilibration_ps"] + (lengths["npt_block_ps"] if given else 0),
         time_step_fs,
         temperature_k,
         seed(spec, "nvt equilibration thermostat"),
+        velocity_seed=seed(spec, "nvt equilibration velocities") if given else None,
     )
     production = Stage(
         "nvt",
@@ -271,9 +353,8 @@ def planned_stages(spec: Spec, time_step_fs: float) -> dict[str, Stage]:
         frame_ps=spec["frame_ps"],
         langevin=False,
     )
-    return {stage.name: stage for stage in (squeeze, equilibration, production)} | {
-        "npt": npt_block(spec, time_step_fs, 0)
-    }
+    stages = {stage.name: stage for stage in (squeeze, equilibration, production)}
+    return stages if given else stages | {"npt": npt_block(spec, time_step_fs, 0)}
 
 
 def npt_block(spec: Spec, time_step_fs: float, index: int) -> Stage:
@@ -341,12 +422,11 @@ def rescale(directory: Path, last: Path, density_kg_m3: float, spec: Spec, files
             f"evaporated: the density fell to {density_kg_m3:.0f} kg/m3, "
             f"less than half of the {spec['start_density_kg_m3']:g} kg/m3 expected"
         )
-    n_molecules, mass_g_mol = spec["n_molecules"], float(files.masses_g_mol.sum())
-    # Rounded as the .gro file holds it, so that the box of the run and of the analysis are one.
-    box_length_nm = round((n_molecules / number_density_nm3(density_kg_m3, mass_g_mol)) ** (1 / 3), 5)
+    box_length_nm = box_edge_nm(spec, files, density_kg_m3)
     if box_length_nm <= 2 * CUTOFF_NM:
         raise SimulationError(
-            f"the box of {n_molecules} molecules came out as {box_length_nm:.3f} nm at {density_kg_m3:.1f} kg/m3; "
+            f"the box of {spec['n_molecules']} molecules came out as {box_length_nm:.3f} nm "
+            f"at {density_kg_m3:.1f} kg/m3; "
             f"g(r) to {CUTOFF_NM} nm needs more than {2 * CUTOFF_NM:g} nm, so more molecules"
         )
     done = directory / "rescaled.gro"
@@ -355,6 +435,32 @@ def rescale(directory: Path, last: Path, density_kg_m3: float, spec: Spec, files
         trial.write_text(rescaled_gro(last.read_text(), files.masses_g_mol, box_length_nm))
         trial.rename(done)
     return done, box_length_nm
+
+
+def box_edge_nm(spec: Spec, files: MoleculeFiles, density_kg_m3: float) -> float:
+    """Return the edge of the box at a density, rounded as the .gro file holds it: run and analysis have one box."""
+    number_density = number_density_nm3(density_kg_m3, float(files.masses_g_mol.sum()))
+    return round((spec["n_molecules"] / number_density) ** (1 / 3), 5)
+
+
+def bring_to_density(
+    directory: Path, last: Path, spec: Spec, files: MoleculeFiles, machine: Machine
+) -> tuple[Path, float]:
+    """Bring a configuration to the density that the spec asks for; return it, minimised, and the edge of its box (nm).
+
+    Whole molecules are moved, a little at a time, so that they never come to lie in each other.
+    """
+    edge_nm = box_edge_nm(spec, files, spec["density_kg_m3"])
+    first_nm = float(last.read_text().rstrip("\n").rpartition("\n")[2].split()[0])
+    n_steps = max(1, math.ceil(abs(math.log(edge_nm / first_nm)) / math.log1p(SCALING_STEP)))
+    for number in range(1, n_steps + 1):
+        length_nm = edge_nm if number == n_steps else first_nm * (edge_nm / first_nm) ** (number / n_steps)
+        scaled = directory / f"scaled_{number:02d}.gro"
+        if not scaled.exists():
+            with atomic_path(scaled) as temporary:
+                temporary.write_text(rescaled_gro(last.read_text(), files.masses_g_mol, length_nm))
+        last = minimise(directory, scaled, f"relaxed_{number:02d}", machine)
+    return last, edge_nm
 
 
 def rescaled_gro(gro: str, masses_g_mol: np.ndarray, box_length_nm: float) -> str:
@@ -384,12 +490,13 @@ def collect(
     UnstableError
         The temperature is not the thermostat's: the time step was too long without a crash.
     """
-    energies = stage_energies(directory, production, ["Potential", "Temperature"])
+    energies = stage_energies(directory, production, ["Potential", "Temperature", "Pressure"])
     temperature_k = float(energies[:, 2].mean())
     if abs(temperature_k / spec["temperature_k"] - 1) > TEMPERATURE_TOLERANCE:
         raise UnstableError(f"nvt: the mean temperature was {temperature_k:.1f} K")
     every = round((len(energies) - 1) / (len(beads.time_ps) - 1))
     mass_g_mol = float(files.masses_g_mol.sum())
+    pressure_bar, pressure_bar_se = block_mean(energies[:, 3])
     return BeadTrajectory(
         positions_nm=beads.positions_nm,
         box_length_nm=box_length_nm,
@@ -402,12 +509,14 @@ def collect(
             "reason": None if density.settled else UNSETTLED,
             "density_kg_m3": mass_density_kg_m3(spec["n_molecules"] / box_length_nm**3, mass_g_mol),
             "density_kg_m3_se": density.se_kg_m3,
-            "density_settled": density.settled,
+            "density_settled": None if "density_kg_m3" in spec else density.settled,
             "time_step_fs": production.time_step_fs,
             "temperature_measured_k": temperature_k,
             "temperature_centres_k": beads.temperature_k,
+            "pressure_measured_bar": pressure_bar,
+            "pressure_measured_bar_se": pressure_bar_se,
             "potential_kj_mol": energies[::every, 1].tolist(),
-            "versions": versions("gmx", "mobcg"),
+            **provenance(spec),
         },
     )
 
