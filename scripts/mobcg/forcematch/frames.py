@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,8 @@ from mobcg.observables import BeadTrajectory
 
 # Shares of the frames, in the order of time: a frame is like the one before it, so they are not drawn at random.
 TRAIN, VALIDATION = 0.8, 0.1
+# Blocks of time whose scatter gives standard errors.
+BLOCKS = 5
 
 
 @dataclass(frozen=True)
@@ -85,3 +88,28 @@ def frames_of(trajectory: BeadTrajectory, every_ps: float = 1.0, beads: Beads | 
         beads or Beads.single(positions.shape[1], trajectory.mass_g_mol),
         None if energies is None else np.asarray(energies[::step], np.float64),
     )
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Σ |F − F_model|² and Σ |F|² of the net forces of some frames, (blocks,) in blocks of time, (kJ/mol/nm)²."""
+
+    left: NDArray[np.float64]
+    squared: NDArray[np.float64]
+
+
+def time_blocks(frames: Frames) -> list[Frames]:
+    """Return frames in `BLOCKS` stretches of time; fewer where there are fewer frames."""
+    rows = np.array_split(np.arange(len(frames)), min(BLOCKS, len(frames)))
+    return [frames.part(slice(block[0], block[-1] + 1)) for block in rows]
+
+
+def share_explained(sets: Sequence[Residuals]) -> tuple[float, float]:
+    r"""Return R² = 1 − Σ |F − F_model|² / Σ |F|² of all frames (net forces have no mean) and its standard error.
+
+    The error comes from the scatter of the blocks of time, of all sets together.
+    """
+    left, squared = (np.sum([getattr(one, name) for one in sets], axis=0) for name in ("left", "squared"))
+    each = 1 - left / squared
+    error = np.std(each, ddof=1) / len(each) ** 0.5 if len(each) > 1 else np.nan
+    return float(1 - left.sum() / squared.sum()), float(error)

@@ -65,7 +65,9 @@ def with_bonds(settings: Settings, sets: Sequence[Frames]) -> Settings:
         return settings
     kinds = {tuple(sorted(ends)) for frames in bonded for ends in frames.beads.kinds[frames.beads.bonds].tolist()}
     if len(kinds) > 1:
-        raise InputError("force matching", "bonds", sorted(kinds), "bonds of one pair of kinds", "Choose another mapping.")
+        raise InputError(
+            "force matching", "bonds", sorted(kinds), "bonds of one pair of kinds", "Choose another mapping."
+        )
     lengths, constants = [], []
     for frames in bonded:
         first, second = frames.positions_nm[:, frames.beads.bonds].transpose(2, 0, 1, 3)

@@ -20,7 +20,9 @@ class Settings(Section):
     power: Annotated[float, Field(ge=1, le=24)] = Field(7, description="n of the prior")
     epsilon_kj_mol: Positive = Field(4.184, description="ε of the prior; that of Σ (σ/r)^n in kcal/mol is 4.184")
     bond_length_nm: Positive | None = Field(None, description="of the bonds in a molecule; null: from the data")
-    bond_kj_mol_nm2: Positive | None = Field(None, description="k of the bond energy k/2 (r − r0)²; null: from the data")
+    bond_kj_mol_nm2: Positive | None = Field(
+        None, description="k of the bond energy k/2 (r − r0)²; null: from the data"
+    )
     energy_weight: NotNegative = Field(0.1, description="λ: weight of the energy's error beside the force's")
     epochs: PositiveInt = 100
     patience: PositiveInt = Field(15, description="epochs without a better validation force before training ends")
