@@ -18,6 +18,9 @@ ACTIVATIONS = {"softplus": torch.nn.Softplus, "tanh": torch.nn.Tanh}
 ORDERS = {1: HipnnVec, 2: HipnnQuad}
 LIBRARY = "hippynn"
 
+# On a CPU torch's own operations are as fast as numba's (a tenth faster on one core, for one interaction layer), need
+# no minute of compilation, and keep to the threads that torch is given.
+hippynn.set_custom_kernels("auto" if torch.cuda.is_available() else "pytorch")
 hippynn.settings.WARN_LOW_DISTANCES = False  # below the sensitivities the prior acts, which hippynn cannot know
 
 
