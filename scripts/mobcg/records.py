@@ -1,4 +1,4 @@
-"""Records: one-row Parquet files written atomically, and the lock that keeps two writers apart."""
+"""Records: one-row Parquet files and JSON written atomically, and the lock that keeps two writers apart."""
 
 from __future__ import annotations
 
@@ -36,6 +36,12 @@ def atomic_path(path: Path) -> Iterator[Path]:
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write JSON with sorted keys, atomically."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=1, sort_keys=True) + "\n")
 
 
 def link(source: Path, path: Path) -> None:

@@ -3,6 +3,7 @@
 import numpy as np
 from scipy.interpolate import CubicSpline
 
+from mobcg.forcematch.field import Beads
 from mobcg.forcematch.frames import Frames
 from mobcg.pair import CUTOFF_NM, tabulate
 from tests.inversion.cases import BOX_LENGTH_NM, TEMPERATURE_K, known_potential, sample
@@ -22,4 +23,6 @@ def pair_forces(positions_nm: np.ndarray, box_nm: float, potential_kj_mol: np.nd
 def known_frames(where) -> Frames:
     positions = sample(where, known_potential(), 60.0, seed=7)[::4]
     forces = np.array([pair_forces(frame, BOX_LENGTH_NM, known_potential()) for frame in positions])
-    return Frames(positions % BOX_LENGTH_NM, forces, BOX_LENGTH_NM, TEMPERATURE_K, 100.0)
+    return Frames(
+        positions % BOX_LENGTH_NM, forces, BOX_LENGTH_NM, TEMPERATURE_K, Beads.single(positions.shape[1], 100.0)
+    )

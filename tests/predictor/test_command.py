@@ -16,7 +16,8 @@ from mobcg.errors import InputError
 from mobcg.pair import R_NM
 from mobcg.predictor.command import Ask, find_model, predict_liquids, read_liquids
 from mobcg.predictor.models import bag2024, mobcg
-from mobcg.predictor.storage import save_model, write_json
+from mobcg.predictor.storage import save_model
+from mobcg.records import write_json
 from mobcg.units import mass_density_kg_m3
 from tests.predictor import strangers
 from tests.predictor.dense import DENSITY, dense_liquids, dense_rdf

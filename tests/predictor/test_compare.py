@@ -13,7 +13,8 @@ from mobcg.pair import R_NM
 from mobcg.predictor.compare import compare
 from mobcg.predictor.dataset import Liquids
 from mobcg.predictor.models import mobcg
-from mobcg.predictor.storage import save_model, write_json
+from mobcg.predictor.storage import save_model
+from mobcg.records import write_json
 from mobcg.units import mass_density_kg_m3
 from tests.coarse.cases import SOFT, SOFT_STATE
 from tests.predictor.dense import DENSITY, dense_rdf

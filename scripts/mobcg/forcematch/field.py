@@ -77,8 +77,8 @@ class Neighbours:
     n_frames
         Frames.
     first, second, vectors_nm, same_molecule
-        (edges,), (edges, 3): from `first` to `second`, each pair in both directions; edges may be longer than the
-        cutoff (a skin), where a field must give nothing.
+        (edges,), (edges, 3): from `first` to `second`; the second half of the edges are those of the first half in the
+        same order the other way round. Edges may be longer than the cutoff (a skin), where a field must give nothing.
     bond_vectors_nm, bond_frames
         (bonds, 3), (bonds,): each bond once.
     """

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from mobcg.errors import InputError
+from mobcg.forcematch.field import Beads
 from mobcg.observables import BeadTrajectory
 
 # Shares of the frames, in the order of time: a frame is like the one before it, so they are not drawn at random.
 TRAIN, VALIDATION = 0.8, 0.1
+# Blocks of time whose scatter gives standard errors.
+BLOCKS = 5
 
 
 @dataclass(frozen=True)
@@ -22,15 +26,20 @@ class Frames:
     ----------
     positions_nm, forces_kj_mol_nm
         (frames, beads, 3); positions wrapped into the box, net force on each bead.
-    box_length_nm, temperature_k, mass_g_mol
+    box_length_nm, temperature_k
         Of the run.
+    beads
+        What the beads are.
+    energies_kj_mol
+        (frames,): potential energy of the atoms, where it is known.
     """
 
     positions_nm: NDArray[np.float64]
     forces_kj_mol_nm: NDArray[np.float64]
     box_length_nm: float
     temperature_k: float
-    mass_g_mol: float
+    beads: Beads
+    energies_kj_mol: NDArray[np.float64] | None = None
 
     def __len__(self) -> int:
         """Return the number of frames."""
@@ -38,7 +47,9 @@ class Frames:
 
     def part(self, rows: slice) -> Frames:
         """Return some of the frames."""
-        return replace(self, positions_nm=self.positions_nm[rows], forces_kj_mol_nm=self.forces_kj_mol_nm[rows])
+        energies = None if self.energies_kj_mol is None else self.energies_kj_mol[rows]
+        positions, forces = self.positions_nm[rows], self.forces_kj_mol_nm[rows]
+        return replace(self, positions_nm=positions, forces_kj_mol_nm=forces, energies_kj_mol=energies)
 
     def split(self) -> tuple[Frames, Frames, Frames]:
         """Return train, validation and test frames, each one stretch of time.
@@ -54,8 +65,8 @@ class Frames:
         return self.part(slice(first)), self.part(slice(first, second)), self.part(slice(second, None))
 
 
-def frames_of(trajectory: BeadTrajectory, every_ps: float = 1.0) -> Frames:
-    """Return frames of a trajectory at least `every_ps` apart.
+def frames_of(trajectory: BeadTrajectory, every_ps: float = 1.0, beads: Beads | None = None) -> Frames:
+    """Return frames of a trajectory at least `every_ps` apart; without `beads`, one bead a molecule.
 
     Raises
     ------
@@ -68,10 +79,37 @@ def frames_of(trajectory: BeadTrajectory, every_ps: float = 1.0) -> Frames:
     step = max(1, int(np.ceil(every_ps / trajectory.frame_ps - 1e-9)))
     edge = trajectory.box_length_nm
     positions = np.asarray(trajectory.positions_nm[::step], np.float64)
+    energies = trajectory.metadata.get("potential_kj_mol")
     return Frames(
         positions - edge * np.floor(positions / edge),
         np.asarray(trajectory.forces_kj_mol_nm[::step], np.float64),
         edge,
         trajectory.temperature_k,
-        trajectory.mass_g_mol,
+        beads or Beads.single(positions.shape[1], trajectory.mass_g_mol),
+        None if energies is None else np.asarray(energies[::step], np.float64),
     )
+
+
+@dataclass(frozen=True)
+class Residuals:
+    """Σ |F − F_model|² and Σ |F|² of the net forces of some frames, (blocks,) in blocks of time, (kJ/mol/nm)²."""
+
+    left: NDArray[np.float64]
+    squared: NDArray[np.float64]
+
+
+def time_blocks(frames: Frames) -> list[Frames]:
+    """Return frames in `BLOCKS` stretches of time; fewer where there are fewer frames."""
+    rows = np.array_split(np.arange(len(frames)), min(BLOCKS, len(frames)))
+    return [frames.part(slice(block[0], block[-1] + 1)) for block in rows]
+
+
+def share_explained(sets: Sequence[Residuals]) -> tuple[float, float]:
+    r"""Return R² = 1 − Σ |F − F_model|² / Σ |F|² of all frames (net forces have no mean) and its standard error.
+
+    The error comes from the scatter of the blocks of time, of all sets together.
+    """
+    left, squared = (np.sum([getattr(one, name) for one in sets], axis=0) for name in ("left", "squared"))
+    each = 1 - left / squared
+    error = np.std(each, ddof=1) / len(each) ** 0.5 if len(each) > 1 else np.nan
+    return float(1 - left.sum() / squared.sum()), float(error)

@@ -9,6 +9,7 @@ the centres of mass explains, so R² is small for the best of models too; the st
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +17,12 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.interpolate import BSpline
 
-from mobcg.forcematch.frames import Frames
+from mobcg.errors import InputError
+from mobcg.forcematch.frames import Frames, Residuals, share_explained, time_blocks
 from mobcg.pair import CUTOFF_NM, R_NM, extrapolate_core, taper
 
 DEGREE = 3
 KNOT_SPACING_NM = 0.03
-BLOCKS = 5
 # Closest distance of the splines: as many pairs as this are closer, and count as if they were there.
 CLOSEST_PAIRS = 5
 # Weight of the squared second differences of the coefficients, in units of the mean diagonal: it decides only at the
@@ -38,7 +39,7 @@ class PairForce:
     start_nm
         Where the splines begin.
     coefficients, block_coefficients
-        (k,) of the fit to all frames, and (BLOCKS, k) of the fits to each block of time.
+        (k,) of the fit to all frames, and (blocks, k) of the fits to each block of time.
     """
 
     start_nm: float
@@ -81,29 +82,48 @@ class _Equations:
         weight = SMOOTHING * np.trace(self.matrix) / len(self.right)
         return np.linalg.solve(self.matrix + weight * second.T @ second, self.right)
 
-    def r2(self, coefficients: NDArray) -> float:
-        """Return 1 − Σ |F − A c|² / Σ |F|², (net forces have no mean)."""
-        left = self.squared - 2 * coefficients @ self.right + coefficients @ self.matrix @ coefficients
-        return float(1 - left / self.squared)
+    def left(self, coefficients: NDArray) -> float:
+        """Return Σ |F − A c|²."""
+        return float(self.squared - 2 * coefficients @ self.right + coefficients @ self.matrix @ coefficients)
 
 
-def fit(frames: Frames) -> PairForce:
-    """Return the pair force of some frames."""
-    start = closest_nm(frames)
-    rows = np.array_split(np.arange(len(frames)), BLOCKS)
-    blocks = [_equations(frames.part(slice(row[0], row[-1] + 1)), start) for row in rows]
+def fit(sets: Frames | Sequence[Frames]) -> PairForce:
+    """Return the pair force of some frames, or of frames of several state points together.
+
+    Raises
+    ------
+    InputError
+        A molecule has more than one bead.
+    """
+    sets = [sets] if isinstance(sets, Frames) else list(sets)
+    for frames in sets:
+        if len(np.unique(frames.beads.molecules)) < len(frames.beads):
+            raise InputError("force matching", "pair_fm", "several beads a molecule", "one bead a molecule")
+    start = closest_nm(sets)
+    blocks = [sum(rest, first) for first, *rest in zip(*(_blocks(frames, start) for frames in sets), strict=True)]
     whole = sum(blocks[1:], blocks[0])
     return PairForce(start, whole.solve(), np.array([block.solve() for block in blocks]))
 
 
 def explained(force: PairForce, frames: Frames) -> float:
     """Return R², the share of the squared net forces on the beads that a pair force explains (dimensionless)."""
-    return _equations(frames, force.start_nm).r2(force.coefficients)
+    return share_explained([residuals(force, frames)])[0]
 
 
-def closest_nm(frames: Frames) -> float:
+def residuals(force: PairForce, frames: Frames) -> Residuals:
+    """Return what a pair force leaves of the squared net forces."""
+    blocks = _blocks(frames, force.start_nm)
+    left = [block.left(force.coefficients) for block in blocks]
+    return Residuals(np.array(left), np.array([block.squared for block in blocks]))
+
+
+def closest_nm(sets: Sequence[Frames]) -> float:
     """Return the distance that only `CLOSEST_PAIRS` pairs in all frames come below."""
-    nearest = [np.sort(_pairs(positions, frames.box_length_nm)[2])[:CLOSEST_PAIRS] for positions in frames.positions_nm]
+    nearest = [
+        np.sort(_pairs(positions, frames.box_length_nm)[2])[:CLOSEST_PAIRS]
+        for frames in sets
+        for positions in frames.positions_nm
+    ]
     return float(np.sort(np.concatenate(nearest))[CLOSEST_PAIRS - 1])
 
 
@@ -122,6 +142,10 @@ def _pairs(positions_nm: NDArray, box_length_nm: float) -> tuple[NDArray, NDArra
     distance = np.sqrt(np.einsum("pd,pd->p", apart, apart))
     near = distance < CUTOFF_NM
     return i[near], j[near], distance[near], apart[near] / distance[near, None]
+
+
+def _blocks(frames: Frames, start_nm: float) -> list[_Equations]:
+    return [_equations(block, start_nm) for block in time_blocks(frames)]
 
 
 def _equations(frames: Frames, start_nm: float) -> _Equations:

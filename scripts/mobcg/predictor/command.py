@@ -39,8 +39,10 @@ from mobcg.predictor.dataset import States
 from mobcg.predictor.predict import VERDICTS, Proposal, propose
 from mobcg.predictor.rdf_files import NORMALISATIONS, UNITS, Rdf, read_rdf
 from mobcg.predictor.screening import screen
-from mobcg.predictor.storage import HEADER, MAX_HEADER_BYTES, load_model, read_model_file, write_json
+from mobcg.predictor.storage import load_model, read_model_file
+from mobcg.records import write_json
 from mobcg.units import BAR_PER_ATM, number_density_nm3
+from mobcg.weights import HEADER, MAX_HEADER_BYTES
 
 # The part of a model's name that says under which thermostat it is run.
 THERMOSTATS = {"_dpd": "dpd", "_langevin": "langevin"}

@@ -32,9 +32,9 @@ from mobcg.plan import seed as plan_seed
 from mobcg.predictor.friction import friction_constant, friction_for_1_ps, trial_friction_1_ps
 from mobcg.predictor.predict import one_state, propose
 from mobcg.predictor.scoring import Reference, mean_reference, scores
-from mobcg.predictor.storage import load_model, write_json
+from mobcg.predictor.storage import load_model
 from mobcg.programs import ProgramError, versions
-from mobcg.records import read_record, work_directory, write_record, write_rows
+from mobcg.records import read_record, work_directory, write_json, write_record, write_rows
 from mobcg.schema import TRAINED_MODELS
 from mobcg.step import run_step
 from mobcg.units import BAR_PER_ATM

@@ -42,9 +42,8 @@ from mobcg.predictor.features import describe
 from mobcg.predictor.models.mobcg import DEFAULTS, Lesson, Model, potential_weights
 from mobcg.predictor.process import Process, kernel, squared_distances
 from mobcg.predictor.scoring import mean_reference
-from mobcg.predictor.storage import write_json
 from mobcg.predictor.train import potential_error_kt
-from mobcg.records import atomic_path
+from mobcg.records import atomic_path, write_json
 from mobcg.step import run_step
 from mobcg.units import thermal_energy_kj_mol
 

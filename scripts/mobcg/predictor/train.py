@@ -23,20 +23,12 @@ from threadpoolctl import threadpool_limits
 from mobcg.errors import InputError
 from mobcg.pair import CUTOFF_NM, R_NM, TAPER_WIDTH_NM, core_index
 from mobcg.predictor.dataset import Liquids, data_hash, read_liquids, structure_rows
-from mobcg.predictor.storage import (
-    MAX_HEADER_BYTES,
-    MAX_WEIGHTS_BYTES,
-    MODELS,
-    load_model,
-    model_module,
-    read_model_file,
-    save_model,
-    write_json,
-)
+from mobcg.predictor.storage import MODELS, load_model, model_module, read_model_file, save_model
 from mobcg.programs import versions
-from mobcg.records import atomic_path
+from mobcg.records import atomic_path, write_json
 from mobcg.step import run_step
 from mobcg.units import thermal_energy_kj_mol
+from mobcg.weights import MAX_HEADER_BYTES, MAX_WEIGHTS_BYTES
 
 # The one that says that a directory is whole comes last.
 MODEL_FILES = ("weights.safetensors", "training.json", "README.md", "model.json")

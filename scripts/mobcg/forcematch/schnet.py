@@ -1,0 +1,76 @@
+r"""SchNet (Schütt et al., J. Chem. Phys. 148, 241722 (2018)) of parts of graph-pes.
+
+    x_i ← x_i + MLP(Σ_j (A x_j) ∘ W(r_ij)),    W(r) = MLP(Gaussians of r) · (1 + cos(π r/r_c))/2,    e_i = MLP(x_i)
+
+graph-pes' own interaction has no cutoff function, so that its forces jump at the cutoff; ours has that of the paper's
+code. Lengths enter in units of the cutoff only, so nm are as good as any.
+"""
+
+from __future__ import annotations
+
+import torch
+from graph_pes.models.components.distances import CosineEnvelope, GaussianSmearing
+from graph_pes.utils.nn import MLP, ShiftedSoftplus
+from torch import Tensor
+
+from mobcg.forcematch.network import Network, NetworkField, Reached
+from mobcg.forcematch.settings import SchNetSettings
+
+ACTIVATIONS = {"softplus": ShiftedSoftplus, "tanh": torch.nn.Tanh}
+LIBRARY = "graph-pes"
+
+
+class Filter(torch.nn.Module):
+    """W(r), (pairs, filters), of distances (pairs,) in nm."""
+
+    def __init__(self, settings: SchNetSettings, activation: torch.nn.Module) -> None:
+        super().__init__()
+        self.expansion = GaussianSmearing(settings.gaussians, settings.cutoff_nm)
+        self.weights = MLP([settings.gaussians, settings.filters, settings.filters], activation)
+        self.envelope = CosineEnvelope(settings.cutoff_nm)
+
+    def forward(self, distances_nm: Tensor) -> Tensor:
+        """Return W(r), (pairs, filters)."""
+        return self.weights(self.expansion(distances_nm[:, None])) * self.envelope(distances_nm)[:, None]
+
+
+class Interaction(torch.nn.Module):
+    """One block: what it adds to the features of the beads."""
+
+    def __init__(self, settings: SchNetSettings, activation: torch.nn.Module) -> None:
+        super().__init__()
+        self.before = torch.nn.Linear(settings.features, settings.filters, bias=False)
+        self.filter = Filter(settings, activation)
+        self.after = MLP([settings.filters, settings.features, settings.features], activation)
+
+    def forward(self, features: Tensor, pairs: Reached) -> Tensor:
+        """Return (beads, features)."""
+        # The filter of a pair is the same both ways, and nearly all of the cost: graph-pes' CFConv would take it twice.
+        filters, sent = self.filter(pairs.distances_nm), self.before(features)
+        received = torch.zeros_like(sent).index_add(0, pairs.first, sent.index_select(0, pairs.second) * filters)
+        return self.after(received.index_add(0, pairs.second, sent.index_select(0, pairs.first) * filters))
+
+
+class SchNet(Network):
+    """Energies of beads from `blocks` interactions."""
+
+    def __init__(self, settings: SchNetSettings, n_kinds: int, blocks: int) -> None:
+        super().__init__()
+        activation = ACTIVATIONS[settings.activation]()
+        self.embedding = torch.nn.Embedding(n_kinds, settings.features)
+        self.blocks = torch.nn.ModuleList(Interaction(settings, activation) for _ in range(blocks))
+        self.energy = MLP([settings.features, max(1, settings.features // 2), 1], activation)
+
+    def forward(self, kinds: Tensor, pairs: Reached) -> Tensor:
+        """Return the energy of each bead, (beads,)."""
+        features = self.embedding(kinds)
+        for block in self.blocks:
+            features = features + block(features, pairs)
+        return self.energy(features).squeeze(1)
+
+
+def build(settings: SchNetSettings, n_kinds: int) -> NetworkField:
+    """Return an untrained model."""
+    between = SchNet(settings, n_kinds, settings.blocks)
+    within = SchNet(settings, n_kinds, settings.intra_blocks) if settings.intra_blocks else None
+    return NetworkField("schnet", settings, n_kinds, between, within)

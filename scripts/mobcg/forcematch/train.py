@@ -1,0 +1,129 @@
+"""Train a model: `python -m mobcg.forcematch.train --model schnet --beads FILE.npz [FILE.npz ...] --out DIR`.
+
+The files are bead trajectories with net forces, of one liquid at one or more state points. DIR gets
+weights.safetensors, model.json and training.json; an interrupted training goes on from DIR/checkpoint.safetensors when
+the same command is given again. Same data, settings, seed and one thread give the same weights to the bit.
+"""
+
+from __future__ import annotations
+
+import argparse
+import hashlib
+import json
+import os
+import sys
+import time
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+from threadpoolctl import threadpool_limits
+
+from mobcg.config import validate
+from mobcg.errors import InputError
+from mobcg.forcematch import learning, pair_fm
+from mobcg.forcematch.frames import Frames, frames_of
+from mobcg.forcematch.settings import SETTINGS
+from mobcg.forcematch.storage import Model, arrays_of, save
+from mobcg.observables import BeadTrajectory
+from mobcg.programs import versions
+from mobcg.records import write_json
+from mobcg.step import run_step
+from mobcg.weights import weights_bytes
+
+MODELS = ("pair_fm", *SETTINGS)
+LIBRARIES = {"pair_fm": [], "schnet": ["graph-pes"], "hipnn": ["hippynn"]}
+RECORD, CHECKPOINT = "training.json", "checkpoint.safetensors"
+
+
+def train(
+    name: str,
+    content: dict[str, Any],
+    sets: Sequence[Frames],
+    seed: int,
+    checkpoint: Path | None = None,
+    report: Callable[[str], None] = print,
+) -> tuple[Model, dict[str, Any]]:
+    """Return any of the `MODELS`, trained, and the record of its training; see `mobcg.forcematch.learning.train`.
+
+    Parameters
+    ----------
+    content
+        Settings of the model, as JSON holds them; what is left out has its default.
+
+    Raises
+    ------
+    InputError
+        There is no such model, its library is missing, or settings or frames are wrong.
+    SimulationError
+        The training diverged.
+    """
+    if name not in MODELS:
+        raise InputError("--model", "", name, " | ".join(MODELS))
+    if name == "pair_fm":
+        if content:
+            raise InputError("--settings", next(iter(content)), next(iter(content.values())), "nothing for pair_fm")
+        model, record = _pair_force(sets, report)
+    else:
+        model, record = learning.train(
+            name, validate(SETTINGS[name], content, "--settings"), sets, seed, checkpoint, report
+        )
+    digest = hashlib.sha256(weights_bytes(arrays_of(model))).hexdigest()
+    libraries = {library: version(library) for library in ("torch", "numpy", *LIBRARIES[name])}
+    return model, {**record, "weights_sha256": digest, "versions": {**versions("mobcg"), **libraries}}
+
+
+def _pair_force(sets: Sequence[Frames], report: Callable[[str], None]) -> tuple[Model, dict[str, Any]]:
+    started = time.monotonic()
+    parts = dict(zip(learning.PARTS, zip(*(frames.split() for frames in sets), strict=True), strict=True))
+    force = pair_fm.fit(parts["train"])
+    seconds = time.monotonic() - started
+    report(f"pair_fm: fitted in {seconds:.1f} s")
+    accuracy = {
+        part: learning.r2_of([pair_fm.residuals(force, frames) for frames in some]) for part, some in parts.items()
+    }
+    record = {
+        "model": "pair_fm",
+        "settings": {},
+        "sets": [learning.described(frames) for frames in sets],
+        "data_sha256": learning.data_sha256(sets),
+        "accuracy": accuracy,
+        "seconds": seconds,
+    }
+    return force, record
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m mobcg.forcematch.train", description=__doc__.split("\n")[0])
+    parser.add_argument("--model", required=True, help=" | ".join(MODELS))
+    parser.add_argument("--settings", type=json.loads, default={}, help='JSON, for example {"cutoff_nm":0.8}')
+    parser.add_argument("--beads", type=Path, nargs="+", required=True, help="bead trajectories with net forces")
+    parser.add_argument("--every-ps", type=float, default=1.0, help="least time between two frames")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--threads", type=int, default=1, help="threads of linear algebra; same threads, same bits")
+    parser.add_argument("--out", type=Path, required=True, help="directory for the model")
+    options = parser.parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    threadpool_limits(options.threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # without it CUDA refuses to be deterministic
+    torch.use_deterministic_algorithms(True)
+
+    def report(line: str) -> None:
+        print(line, flush=True)
+
+    sets = [frames_of(BeadTrajectory.load(path), options.every_ps) for path in options.beads]
+    checkpoint = options.out / CHECKPOINT
+    model, record = train(options.model, options.settings, sets, options.seed, checkpoint, report)
+    write_json(options.out / RECORD, record)
+    save(model, options.out)  # last: a directory with model.json in it is whole
+    checkpoint.unlink(missing_ok=True)
+    found = record["accuracy"]["test"]
+    report(f"{options.out}: R² of the forces on test frames {found['r2']:.4f} ± {found['r2_se']:.4f}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(run_step(main))
