@@ -3,8 +3,8 @@ import pytest
 import torch
 from scipy.interpolate import CubicSpline
 
-from mobcg.coarse.simulate import start_positions
 from mobcg.coarse.simulate import simulate as simulate_lammps
+from mobcg.coarse.simulate import start_positions
 from mobcg.forcematch.dynamics import simulate
 from mobcg.forcematch.field import Beads, evaluate, pairs_within
 from mobcg.forcematch.pair_table import PairTable

@@ -4,7 +4,7 @@ The loss of a field does not tell how its dynamics end. The bounds below are sta
 
 - unstable: the run blew up, or is too hot or too cold, or its conserved energy drifts;
 - collapsed, before the latter two, which may be its effects: molecules crowd where the atomistic liquid has none, or
-  leave voids: the variance of the number of molecules in a cell, over its mean, is 1 for an ideal gas, less for a liquid;
+  leave voids: the variance of the number of molecules in a cell over its mean is 1 in an ideal gas, less in a liquid;
 - frozen: the mean squared displacement grows less than that of any liquid, D* = D sqrt(m/kT) ρ^(1/3).
 """
 
