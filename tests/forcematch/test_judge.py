@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from mobcg.forcematch.dynamics import Run, simulate
+from mobcg.forcematch.field import Beads
 from mobcg.forcematch.judge import Verdict, crowding, energy_drift_kt_ns, judge, reduced_diffusion, unevenness
 from mobcg.forcematch.pair_table import PairTable
 from mobcg.forcematch.starts import relaxed
@@ -85,10 +86,20 @@ def test_collapsed_where_a_droplet_leaves_voids():
     assert "numbers of molecules in cells" in verdict.reason
 
 
+def crystal(cells: int = 3, number_density_nm3: float = 3.75) -> tuple[Beads, np.ndarray, float]:
+    constant = (4 / number_density_nm3) ** (1 / 3)
+    corners = np.stack(np.meshgrid(*[np.arange(cells)] * 3, indexing="ij"), axis=-1).reshape(-1, 1, 3)
+    basis = np.array([[0, 0, 0], [0, 0.5, 0.5], [0.5, 0, 0.5], [0.5, 0.5, 0]])
+    positions = constant * (corners + basis).reshape(-1, 3)
+    return Beads.single(len(positions), 78.0), positions, cells * constant
+
+
 def test_frozen_where_the_well_is_far_too_strong():
-    verdict = judge(run(well(8.0, 0.70), lattice(102, 3.75), production_ps=12), closest_nm=0.4)
+    """The same crystal melts where the well is shallow."""
+    verdict = judge(run(well(6.0, 0.72), crystal(), production_ps=8), closest_nm=0.4)
     assert verdict.status == "frozen"
     assert "stopped growing" in verdict.reason
+    assert judge(run(well(0.4, 0.72), crystal(), production_ps=8), closest_nm=0.4).status == "stable"
 
 
 def made_of(positions, edge, beads, frame_ps=0.5) -> Run:
