@@ -97,6 +97,23 @@ def test_blocks_of_unequal_length_weigh_by_their_frames() -> None:
     assert np.allclose(blocks, whole, rtol=1e-5, atol=1e-5)
 
 
+def test_pairs_of_one_molecule_are_left_out_of_the_rdf() -> None:
+    """An ideal gas of stiff pairs: a peak at their length with, and g = 1 without the pairs of one molecule."""
+    random = np.random.default_rng(8)
+    centres, away = random.uniform(0, 3.2, (200, 20, 3)), random.standard_normal((200, 20, 3))
+    away *= 0.2 / np.linalg.norm(away, axis=2, keepdims=True)
+    positions, molecules = np.concatenate([centres + away, centres - away], axis=1), np.tile(np.arange(20), 2)
+    with_pairs = observables.radial_distribution(positions, 3.2).rdf
+    without = observables.radial_distribution(positions, 3.2, molecules=molecules).rdf
+    length = np.abs(R_NM - 0.4).argsort()[:2]
+    assert with_pairs[length].max() > 10
+    assert without[length].max() < 3
+    volumes = R_NM**2 / np.sum(R_NM**2)
+    assert without @ volumes == pytest.approx(1, abs=0.025)
+    alone = observables.radial_distribution(positions, 3.2, molecules=np.arange(40)).rdf
+    np.testing.assert_array_equal(alone, with_pairs)
+
+
 @pytest.mark.parametrize("box_nm", [2.9, 3.0])
 def test_a_box_too_small_for_the_grid(box_nm: float) -> None:
     with pytest.raises(ValueError, match="too small"):

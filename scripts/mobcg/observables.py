@@ -174,10 +174,13 @@ class SelfDiffusion:
     diffusion_yh_nm2_ns: float
 
 
-def radial_distribution(positions_nm: NDArray, box_length_nm: float, n_blocks: int = 5) -> RadialDistribution:
+def radial_distribution(
+    positions_nm: NDArray, box_length_nm: float, n_blocks: int = 5, molecules: NDArray[np.int64] | None = None
+) -> RadialDistribution:
     r"""Return the radial distribution function of a cubic periodic box.
 
-    g(r) = V / (N (N−1)) · <Σ_{i≠j} δ(r − r_ij)> / (4π r² Δr), so that an ideal gas of any N has g = 1.
+    g(r) = V / (N (N−1)) · <Σ_{i≠j} δ(r − r_ij)> / (4π r² Δr), so that an ideal gas of any N has g = 1. Where pairs of
+    one molecule are left out, N (N−1) is the number of those that are not, and an ideal gas of molecules has g = 1.
 
     Parameters
     ----------
@@ -187,6 +190,8 @@ def radial_distribution(positions_nm: NDArray, box_length_nm: float, n_blocks: i
         Edge of the box; more than 3 nm, twice the reach of the grid.
     n_blocks
         Time blocks whose scatter gives the standard error.
+    molecules
+        (beads,): number of the molecule of each bead; pairs of one molecule are then left out. None: none are.
 
     Raises
     ------
@@ -198,9 +203,15 @@ def radial_distribution(positions_nm: NDArray, box_length_nm: float, n_blocks: i
     if len(positions_nm) < n_blocks:
         raise ValueError(f"{len(positions_nm)} frames are fewer than {n_blocks} blocks")
     n_beads = np.shape(positions_nm)[1]
-    expected = n_beads * (n_beads - 1) / 2 / box_length_nm**3 * (4 / 3 * np.pi * np.diff(R_EDGES_NM**3))
+    same = [] if molecules is None else [np.flatnonzero(molecules == number) for number in np.unique(molecules)]
+    n_pairs = n_beads * (n_beads - 1) / 2 - sum(len(beads) * (len(beads) - 1) / 2 for beads in same)
+    expected = n_pairs / box_length_nm**3 * (4 / 3 * np.pi * np.diff(R_EDGES_NM**3))
     parts = np.array_split(np.asarray(positions_nm, np.float64), n_blocks)
-    blocks = [sum(pair_counts(frame, box_length_nm) for frame in frames) / len(frames) / expected for frames in parts]
+
+    def counts(frame: NDArray) -> NDArray[np.int64]:
+        return pair_counts(frame, box_length_nm) - sum(pair_counts(frame[beads], box_length_nm) for beads in same)
+
+    blocks = [sum(counts(frame) for frame in frames) / len(frames) / expected for frames in parts]
     weights = [len(frames) for frames in parts]
     return RadialDistribution(
         np.average(blocks, axis=0, weights=weights), np.std(blocks, axis=0, ddof=1) / n_blocks**0.5
