@@ -15,7 +15,7 @@ import pyarrow as pa
 # release may misread the new one. Minor: a table, column or allowed value added, a null allowed; old code still reads
 # all that it knew. Patch: wording only. A release of another major version is not read, one of an older minor version
 # is: it may lack the columns that came later.
-SCHEMA_VERSION = "1.2.1"
+SCHEMA_VERSION = "1.3.0"
 DATA_LICENSE = "CC-BY-4.0"
 
 TEXT = pa.string()
@@ -351,9 +351,9 @@ POTENTIALS = Table(
             TEXT,
             "",
             "ibi: iterative Boltzmann inversion; scaled: a parent times a constant; perturbed: that plus "
-            "smooth Gaussians of r; prior: drawn at random; predicted",
+            "smooth Gaussians of r; prior: drawn at random; predicted; force_matched: nearest to the net forces",
             required=True,
-            allowed=("ibi", "scaled", "perturbed", "predicted", "prior"),
+            allowed=("ibi", "scaled", "perturbed", "predicted", "prior", "force_matched"),
         ),
         Column("parent_id", TEXT, "", "ibi: first atomistic run_id; scaled, perturbed: potential_id; else null"),
         Column("parent_run_ids", TEXTS, "", "atomistic runs whose mean g(r) was the target (replicas)"),

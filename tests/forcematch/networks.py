@@ -3,10 +3,10 @@
 import numpy as np
 import torch
 
+from mobcg.config import NETWORK_SETTINGS
 from mobcg.forcematch.field import Beads, Evaluation, evaluate, pairs_within
 from mobcg.forcematch.frames import Frames
 from mobcg.forcematch.network import NetworkField, rebuild
-from mobcg.forcematch.settings import SETTINGS
 
 SMALL = {
     "schnet": {"features": 8, "filters": 8, "gaussians": 8, "cutoff_nm": 0.7, "intra_blocks": 1},
@@ -19,7 +19,7 @@ BOND = {"bond_length_nm": 0.2, "bond_kj_mol_nm2": 5000.0}
 def small(name: str, n_kinds: int = 1, seed: int = 1, **settings) -> NetworkField:
     """A network with weights large enough that everything it does is seen."""
     chosen = {**SMALL[name], **BOND, "precision": "float64", **settings}
-    field = rebuild(name, SETTINGS[name].model_validate(chosen), n_kinds, seed)
+    field = rebuild(name, NETWORK_SETTINGS[name].model_validate(chosen), n_kinds, seed)
     with torch.no_grad():
         for parameter in field.parameters():
             parameter.mul_(1.3)

@@ -5,9 +5,9 @@ import pytest
 import torch
 from scipy.spatial.transform import Rotation
 
+from mobcg.config import NETWORK_SETTINGS, HipnnSettings, SchNetSettings
 from mobcg.errors import InputError
 from mobcg.forcematch.network import build, rebuild
-from mobcg.forcematch.settings import SETTINGS, HipnnSettings, SchNetSettings
 from tests.forcematch.networks import (
     BEADS,
     EDGE_NM,
@@ -137,12 +137,12 @@ def test_in_a_molecule_alone_only_bonds_and_its_own_network_act():
 
 
 def test_without_data_two_beads_repel(name):
-    field = rebuild(name, SETTINGS[name].model_validate(SMALL[name]), 1)
+    field = rebuild(name, NETWORK_SETTINGS[name].model_validate(SMALL[name]), 1)
     assert np.all(dimer_force(field, np.array([0.2, 0.25, 0.3])) > 100)
 
 
 def test_the_seed_decides_the_weights(name):
-    frames, settings = toy(10), SETTINGS[name].model_validate(SMALL[name])
+    frames, settings = toy(10), NETWORK_SETTINGS[name].model_validate(SMALL[name])
     torch.manual_seed(99)
     first, second, third = (list(build(name, settings, [frames], seed).parameters()) for seed in (1, 1, 2))
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
@@ -156,7 +156,7 @@ def test_a_missing_library_is_named(name, library, monkeypatch):
             monkeypatch.delitem(sys.modules, module)
     monkeypatch.setitem(sys.modules, library, None)
     with pytest.raises(InputError, match=rf'{library}.*pip install "mobcg\[forcematch\]"'):
-        rebuild(name, SETTINGS[name](), 1)
+        rebuild(name, NETWORK_SETTINGS[name](), 1)
 
 
 def test_a_model_that_there_is_not_is_refused():

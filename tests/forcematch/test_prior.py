@@ -3,11 +3,11 @@ import dataclasses
 import numpy as np
 import pytest
 
+from mobcg.config import SchNetSettings
 from mobcg.errors import InputError
 from mobcg.forcematch.field import Beads
 from mobcg.forcematch.frames import Frames
 from mobcg.forcematch.prior import with_bonds
-from mobcg.forcematch.settings import SchNetSettings
 from mobcg.units import thermal_energy_kj_mol
 from tests.forcematch.networks import dimer_force, small, toy
 

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobcg.errors import InputError
+from mobcg.forcematch.beads_of import beads_of
 from mobcg.forcematch.field import Beads
 from mobcg.observables import BeadTrajectory
 
@@ -65,8 +66,8 @@ class Frames:
         return self.part(slice(first)), self.part(slice(first, second)), self.part(slice(second, None))
 
 
-def frames_of(trajectory: BeadTrajectory, every_ps: float = 1.0, beads: Beads | None = None) -> Frames:
-    """Return frames of a trajectory at least `every_ps` apart; without `beads`, one bead a molecule.
+def frames_of(trajectory: BeadTrajectory, every_ps: float = 1.0) -> Frames:
+    """Return frames of a trajectory at least `every_ps` apart.
 
     Raises
     ------
@@ -85,7 +86,7 @@ def frames_of(trajectory: BeadTrajectory, every_ps: float = 1.0, beads: Beads | 
         np.asarray(trajectory.forces_kj_mol_nm[::step], np.float64),
         edge,
         trajectory.temperature_k,
-        beads or Beads.single(positions.shape[1], trajectory.mass_g_mol),
+        beads_of(trajectory),
         None if energies is None else np.asarray(energies[::step], np.float64),
     )
 

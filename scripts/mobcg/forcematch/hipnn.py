@@ -11,8 +11,8 @@ import torch
 from hippynn.networks.hipnn import HipnnQuad, HipnnVec
 from torch import Tensor
 
+from mobcg.config import HipnnSettings
 from mobcg.forcematch.network import Network, NetworkField, Reached
-from mobcg.forcematch.settings import HipnnSettings
 
 ACTIVATIONS = {"softplus": torch.nn.Softplus, "tanh": torch.nn.Tanh}
 ORDERS = {1: HipnnVec, 2: HipnnQuad}

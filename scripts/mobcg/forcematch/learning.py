@@ -24,11 +24,11 @@ from numpy.typing import NDArray
 from safetensors.torch import save_file
 from torch import Tensor
 
+from mobcg.config import NetworkSettings
 from mobcg.errors import InputError, SimulationError
 from mobcg.forcematch.field import Pairs, evaluate, pairs_within
 from mobcg.forcematch.frames import Frames, Residuals, share_explained, time_blocks
 from mobcg.forcematch.network import NetworkField, build
-from mobcg.forcematch.settings import Settings
 from mobcg.forcematch.storage import restore, tensors_of
 from mobcg.records import atomic_path
 
@@ -190,7 +190,7 @@ def data_sha256(sets: Sequence[Frames]) -> str:
 
 def train(
     name: str,
-    settings: Settings,
+    settings: NetworkSettings,
     sets: Sequence[Frames],
     seed: int,
     checkpoint: Path | None = None,
@@ -205,7 +205,7 @@ def train(
     Parameters
     ----------
     name, settings
-        A model of `mobcg.forcematch.settings.SETTINGS` and its settings.
+        A model of `mobcg.config.NETWORK_SETTINGS` and its settings.
     sets
         Frames of one or more state points; boxes and numbers of beads may differ.
     seed

@@ -16,11 +16,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from mobcg.config import NETWORK_SETTINGS, NetworkSettings
 from mobcg.errors import InputError
 from mobcg.forcematch.field import Field, Neighbours
 from mobcg.forcematch.frames import Frames
 from mobcg.forcematch.prior import Prior, with_bonds
-from mobcg.forcematch.settings import SETTINGS, Settings
 
 # What an output of one of the networks means: about kT, so that their weights are of the order of one.
 ENERGY_KJ_MOL = 2.5
@@ -64,7 +64,7 @@ class NetworkField(Field):
     Parameters
     ----------
     name
-        Of the model in `SETTINGS`.
+        Of the model in `NETWORK_SETTINGS`.
     settings
         Its settings, bonds filled in (`mobcg.forcematch.prior.with_bonds`).
     n_kinds
@@ -74,7 +74,7 @@ class NetworkField(Field):
     """
 
     def __init__(
-        self, name: str, settings: Settings, n_kinds: int, between: Network, within: Network | None = None
+        self, name: str, settings: NetworkSettings, n_kinds: int, between: Network, within: Network | None = None
     ) -> None:
         super().__init__()
         self.name, self.settings, self.n_kinds = name, settings, n_kinds
@@ -101,7 +101,7 @@ class NetworkField(Field):
         return energies[: len(kinds)] - energies[len(kinds) :].index_select(0, kinds)
 
 
-def build(name: str, settings: Settings, sets: Sequence[Frames], seed: int) -> NetworkField:
+def build(name: str, settings: NetworkSettings, sets: Sequence[Frames], seed: int) -> NetworkField:
     """Return an untrained model for the beads of some frames, its weights drawn from a seed.
 
     Raises
@@ -113,7 +113,7 @@ def build(name: str, settings: Settings, sets: Sequence[Frames], seed: int) -> N
     return rebuild(name, with_bonds(settings, sets), n_kinds, seed)
 
 
-def rebuild(name: str, settings: Settings, n_kinds: int, seed: int = 0) -> NetworkField:
+def rebuild(name: str, settings: NetworkSettings, n_kinds: int, seed: int = 0) -> NetworkField:
     """Return an untrained model of complete settings; raises as `build`."""
     module = _module(name)
     with torch.random.fork_rng(devices=[]):
@@ -122,8 +122,8 @@ def rebuild(name: str, settings: Settings, n_kinds: int, seed: int = 0) -> Netwo
 
 
 def _module(name: str):
-    if name not in SETTINGS:
-        raise InputError("force matching", "model", name, " | ".join(SETTINGS))
+    if name not in NETWORK_SETTINGS:
+        raise InputError("force matching", "model", name, " | ".join(NETWORK_SETTINGS))
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of the libraries' own imports

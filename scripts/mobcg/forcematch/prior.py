@@ -14,17 +14,17 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mobcg.config import NetworkSettings
 from mobcg.errors import InputError
 from mobcg.forcematch.field import Neighbours
 from mobcg.forcematch.frames import Frames
-from mobcg.forcematch.settings import Settings
 from mobcg.units import thermal_energy_kj_mol
 
 
 class Prior(torch.nn.Module):
     """Excluded volume and bonds; `settings` with bonds that `with_bonds` filled in, where there are bonds."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: NetworkSettings) -> None:
         super().__init__()
         self.settings = settings
 
@@ -49,7 +49,7 @@ class Prior(torch.nn.Module):
         return energies.index_add(0, neighbours.bond_frames, 0.5 * chosen.bond_kj_mol_nm2 * stretch**2)
 
 
-def with_bonds(settings: Settings, sets: Sequence[Frames]) -> Settings:
+def with_bonds(settings: NetworkSettings, sets: Sequence[Frames]) -> NetworkSettings:
     r"""Return settings with the bond length and constant that they leave out, by Boltzmann inversion of the data.
 
     A bond of energy k/2 (r − r_0)² has lengths distributed as r² exp(−k (r − r_0)²/2kT): to first order in the

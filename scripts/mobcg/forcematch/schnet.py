@@ -13,8 +13,8 @@ from graph_pes.models.components.distances import CosineEnvelope, GaussianSmeari
 from graph_pes.utils.nn import MLP, ShiftedSoftplus
 from torch import Tensor
 
+from mobcg.config import SchNetSettings
 from mobcg.forcematch.network import Network, NetworkField, Reached
-from mobcg.forcematch.settings import SchNetSettings
 
 ACTIVATIONS = {"softplus": ShiftedSoftplus, "tanh": torch.nn.Tanh}
 LIBRARY = "graph-pes"

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mobcg.config import validate
-from mobcg.errors import InputError
+from mobcg.config import NETWORK_SETTINGS, validate
+from mobcg.errors import InputError, SimulationError
 from mobcg.forcematch.network import NetworkField, rebuild
 from mobcg.forcematch.pair_fm import PairForce
-from mobcg.forcematch.settings import SETTINGS
 from mobcg.weights import ADVICE, HEADER, WEIGHTS, load_weights, save_weights
 
 Model = NetworkField | PairForce
+FAILED = "failed"
 
 
 def arrays_of(model: Model) -> dict[str, NDArray]:
@@ -43,6 +43,11 @@ def save(model: Model, directory: Path) -> None:
         save_weights(directory, model.name, settings, arrays_of(model))
 
 
+def save_failure(directory: Path, name: str, reason: str) -> None:
+    """Write in place of a model that its training diverged: that too is a result, which `load` tells."""
+    save_weights(directory, FAILED, {"model": name, "reason": reason}, {})
+
+
 def load(directory: Path) -> Model:
     """Return the model that `save` wrote, ready for use; nothing in the files is executed.
 
@@ -50,19 +55,23 @@ def load(directory: Path) -> Model:
     ------
     InputError
         The directory holds no whole model, its files do not belong together, or its library is not installed.
+    SimulationError
+        The training diverged.
     """
     name, settings, arrays = load_weights(directory)
+    if name == FAILED:
+        raise SimulationError(str(settings.get("reason")))
     header, weights = directory / HEADER, directory / WEIGHTS
     if name == "pair_fm":
         if arrays.keys() != {"start_nm", "coefficients", "block_coefficients"}:
             raise InputError(weights, "", sorted(arrays), "the arrays of pair_fm", ADVICE)
         return PairForce(float(arrays["start_nm"]), arrays["coefficients"], arrays["block_coefficients"])
-    if name not in SETTINGS:
-        raise InputError(header, "model", name, " | ".join(["pair_fm", *SETTINGS]), ADVICE)
+    if name not in NETWORK_SETTINGS:
+        raise InputError(header, "model", name, " | ".join(["pair_fm", *NETWORK_SETTINGS]), ADVICE)
     n_kinds = settings.pop("n_kinds", None)
     if type(n_kinds) is not int or not 1 <= n_kinds <= 1000:
         raise InputError(header, "settings.n_kinds", n_kinds, "a whole number from 1 to 1000", ADVICE)
-    field = rebuild(name, validate(SETTINGS[name], settings, header), n_kinds)
+    field = rebuild(name, validate(NETWORK_SETTINGS[name], settings, header), n_kinds)
     try:
         restore(field, {key: torch.from_numpy(value) for key, value in arrays.items()})
     except RuntimeError as error:

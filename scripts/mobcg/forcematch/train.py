@@ -21,19 +21,18 @@ from typing import Any
 import torch
 from threadpoolctl import threadpool_limits
 
-from mobcg.config import validate
-from mobcg.errors import InputError
+from mobcg.config import NETWORK_SETTINGS, validate
+from mobcg.errors import InputError, SimulationError
 from mobcg.forcematch import learning, pair_fm
 from mobcg.forcematch.frames import Frames, frames_of
-from mobcg.forcematch.settings import SETTINGS
-from mobcg.forcematch.storage import Model, arrays_of, save
+from mobcg.forcematch.storage import Model, arrays_of, save, save_failure
 from mobcg.observables import BeadTrajectory
-from mobcg.programs import versions
+from mobcg.programs import ProgramError, versions
 from mobcg.records import write_json
 from mobcg.step import run_step
 from mobcg.weights import weights_bytes
 
-MODELS = ("pair_fm", *SETTINGS)
+MODELS = ("pair_fm", *NETWORK_SETTINGS)
 LIBRARIES = {"pair_fm": [], "schnet": ["graph-pes"], "hipnn": ["hippynn"]}
 RECORD, CHECKPOINT = "training.json", "checkpoint.safetensors"
 
@@ -51,7 +50,7 @@ def train(
     Parameters
     ----------
     content
-        Settings of the model, as JSON holds them; what is left out has its default.
+        NetworkSettings of the model, as JSON holds them; what is left out has its default.
 
     Raises
     ------
@@ -68,7 +67,7 @@ def train(
         model, record = _pair_force(sets, report)
     else:
         model, record = learning.train(
-            name, validate(SETTINGS[name], content, "--settings"), sets, seed, checkpoint, report
+            name, validate(NETWORK_SETTINGS[name], content, "--settings"), sets, seed, checkpoint, report
         )
     digest = hashlib.sha256(weights_bytes(arrays_of(model))).hexdigest()
     libraries = {library: version(library) for library in ("torch", "numpy", *LIBRARIES[name])}
@@ -116,7 +115,15 @@ def main(arguments: list[str] | None = None) -> int:
 
     sets = [frames_of(BeadTrajectory.load(path), options.every_ps) for path in options.beads]
     checkpoint = options.out / CHECKPOINT
-    model, record = train(options.model, options.settings, sets, options.seed, checkpoint, report)
+    try:
+        model, record = train(options.model, options.settings, sets, options.seed, checkpoint, report)
+    except ProgramError:
+        raise
+    except SimulationError as error:
+        report(f"{options.out}: {error}")
+        write_json(options.out / RECORD, {"model": options.model, "settings": options.settings, "failed": str(error)})
+        save_failure(options.out, options.model, str(error))
+        return 0
     write_json(options.out / RECORD, record)
     save(model, options.out)  # last: a directory with model.json in it is whole
     checkpoint.unlink(missing_ok=True)

@@ -39,7 +39,8 @@ from mobcg.schema import TRAINED_MODELS
 from mobcg.step import run_step
 from mobcg.units import BAR_PER_ATM
 
-IBI_MODELS = ("ibi", "ibi_scaled", "ibi_dpd", "ibi_langevin")
+# Those whose potential is a record: inverted, or fitted to forces.
+RECORDED_MODELS = ("ibi", "ibi_scaled", "ibi_dpd", "ibi_langevin", "pair_fm")
 # What the model's name says about the thermostat of its runs.
 FRICTION_MODELS = {"ibi_dpd": "dpd", "ibi_langevin": "langevin", "mobcg_dpd": "dpd", "mobcg_langevin": "langevin"}
 
@@ -176,7 +177,7 @@ def evaluate(
     jobs = [(factor, replica) for factor in factors(spec) for replica in range(spec["replicas"])]
     try:
         reference = mean_reference(atomistic)
-        if spec["model"] in IBI_MODELS:
+        if spec["model"] in RECORDED_MODELS:
             potential = parent_potential(potential_record)
             dynamics = _dynamics(spec, potential, reference, work, report)
             candidates = {factor: Candidate(factor * potential, dynamics) for factor in factors(spec)}
@@ -205,11 +206,11 @@ def evaluate(
 
 def _check(spec: Spec, potential_record: dict[str, Any] | None, model_dir: Path | None) -> None:
     model = spec.get("model")
-    if model not in (*IBI_MODELS, *TRAINED_MODELS):
-        raise InputError("--spec", "model", model, " | ".join((*IBI_MODELS, *TRAINED_MODELS)))
-    if model in IBI_MODELS and potential_record is None:
+    if model not in (*RECORDED_MODELS, *TRAINED_MODELS):
+        raise InputError("--spec", "model", model, " | ".join((*RECORDED_MODELS, *TRAINED_MODELS)))
+    if model in RECORDED_MODELS and potential_record is None:
         raise InputError(
-            "--potential", "", None, f"the IBI record of {spec['molecule_id']}", f"{model} is made from it."
+            "--potential", "", None, f"the record of a potential of {spec['molecule_id']}", f"{model} is made from it."
         )
     if model in TRAINED_MODELS and model_dir is None:
         allowed = f"the trained {TRAINED_MODELS[model]} of the fold {spec['molecule_id']}"

@@ -164,7 +164,7 @@ Row = dict[str, str]
 def judged_cells(results: Results, name: str) -> Row:
     """Return the cells that every table has of a judgement."""
     judged, training = results.judged(name), results.training(name)
-    accuracy = (NAN, NAN) if training is None else tuple(training["accuracy"]["test"][key] for key in ("r2", "r2_se"))
+    accuracy, seconds = test_accuracy(training), NAN if training is None else training.get("seconds", NAN)
     return {
         "verdict": ", ".join(
             f"{judged.verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(judged.verdicts)
@@ -174,9 +174,17 @@ def judged_cells(results: Results, name: str) -> Row:
         "R² of test forces": measured(*accuracy),
         "pressure / bar": measured(*judged.pressure_bar),
         "drift, NVE / (kT per bead and ns)": measured(judged.drift_kt_ns),
-        "training / s": "–" if training is None else f"{training['seconds']:.0f}",
+        "training / s": measured(seconds),
         "MD / (core-s per ns and bead)": measured(judged.md_core_s_ns_bead),
     }
+
+
+def test_accuracy(training: Mapping[str, Any] | None) -> tuple[float, float]:
+    """Return R² of the forces on test frames and its standard error; nan where nothing was trained, or diverged."""
+    if training is None or "accuracy" not in training:
+        return NAN, NAN
+    test = training["accuracy"]["test"]
+    return test["r2"], test["r2_se"]
 
 
 def scoreboard(results: Results) -> list[Row]:
@@ -279,9 +287,9 @@ def findings(found: Sequence[Trial]) -> list[str]:
             f"Rank correlation of σ and rdf_error over {len(pairs)} stable settings: "
             f"{np.corrcoef(ranks.T)[0, 1]:+.2f} (+1 or −1: monotone)."
         )
-    losses = [(trial.training["accuracy"]["test"]["r2"], trial.judged) for trial in found]
+    losses = [(test_accuracy(trial.training)[0], trial.judged) for trial in found]
     good = [r2 for r2, judged in losses if judged.verdict == "stable"]
-    bad = [r2 for r2, judged in losses if judged.verdict != "stable"]
+    bad = [r2 for r2, judged in losses if judged.verdict != "stable" and np.isfinite(r2)]
     if good and bad:
         apart = "do" if max(bad) < min(good) else "do not"
         told.append(
