@@ -45,6 +45,8 @@ from mobcg.spec import seed as spec_seed
 from mobcg.step import run_step
 from mobcg.units import FS_PER_PS
 
+# A pair potential runs in seconds: at least long enough for a self-diffusion coefficient, at 100 g/mol.
+PAIR_PS_100 = 200.0
 CURVE = pa.list_(pa.float64())
 NUMBERS = (
     "temperature_k", "temperature_measured_k", "box_length_nm", "mass_g_mol", "time_step_fs", "production_ps",
@@ -247,6 +249,7 @@ def structure_and_dynamics(centres: BeadTrajectory) -> dict[str, Any]:
 def _pairwise(spec: Spec, potential_kj_mol: NDArray, start: Start, number: int, work: Path) -> dict[str, Any]:
     row = _row(spec, start, number, "nvt")
     per_100 = (row["mass_g_mol"] / 100) ** 0.5
+    production_ps_100 = max(spec["nvt_ps"] / per_100, PAIR_PS_100)
     directory, begun_s = work / f"{run_id(spec)}.{number}.run", time.monotonic()
     try:
         run = simulate_pairs(
@@ -258,11 +261,11 @@ def _pairwise(spec: Spec, potential_kj_mol: NDArray, start: Start, number: int, 
             thermostat="nose_hoover",
             friction_1_ps=0.0,
             equilibration_ps_100=spec["equilibration_ps"] / per_100,
-            production_ps_100=spec["nvt_ps"] / per_100,
+            production_ps_100=production_ps_100,
             seed=spec_seed(spec, f"velocities of start {number}"),
             directory=directory,
         )
-        nanoseconds = (spec["equilibration_ps"] + spec["nvt_ps"]) / FS_PER_PS
+        nanoseconds = (spec["equilibration_ps"] + production_ps_100 * per_100) / FS_PER_PS
         cost = (time.monotonic() - begun_s) / nanoseconds / row["n_beads"]
         return row | _of_pairs(run) | {"core_s_ns_bead": cost}
     except ProgramError:

@@ -1,0 +1,107 @@
+"""Judgements: starts, rows, resumption, and what went wrong told as rows."""
+
+import json
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+
+from mobcg.config import Judging
+from mobcg.forcematch.judgement import SCHEMA, judged, main, starts
+from mobcg.forcematch.storage import save_failure
+from mobcg.observables import BeadTrajectory
+from mobcg.spec import run_id
+from tests.forcematch.cases import known_frames
+from tests.forcematch.fields import SoftSpheres
+from tests.inversion.cases import known_potential
+
+SPEC = {
+    "kind": "judgement",
+    "model": "schnet",
+    "source": {"fit_id": "0" * 16},
+    "target_run_ids": ["1" * 16],
+    "n_molecules": None,
+    **Judging(starts=1, equilibration_ps=5, nvt_ps=12, nve_ps=10).model_dump(),
+}
+
+
+@pytest.fixture(scope="module")
+def liquid(tmp_path_factory) -> BeadTrajectory:
+    frames = known_frames(tmp_path_factory.mktemp("known"))
+    forces = frames.forces_kj_mol_nm.astype(np.float32)
+    return BeadTrajectory(frames.positions_nm, frames.box_length_nm, 1.0, 100.0, frames.temperature_k, forces)
+
+
+def silent(line: str) -> None:
+    pass
+
+
+def test_starts_are_different_frames_of_the_trajectories_in_turn(liquid):
+    found = starts({**SPEC, "starts": 4}, [liquid, liquid])
+    frames = [
+        int(np.argmin([np.abs(frame - one.positions_nm).max() for frame in liquid.positions_nm])) for one in found
+    ]
+    assert frames[0] == frames[1] != frames[2] == frames[3]
+    assert 0.2 < found[0].closest_nm < 0.6
+
+
+def test_another_number_of_molecules_is_at_the_same_density(liquid):
+    (one,) = starts({**SPEC, "n_molecules": 500}, [liquid])
+    assert len(one.beads) == 500
+    assert len(one.beads) / one.box_length_nm**3 == pytest.approx(liquid.number_density_nm3, rel=1e-9)
+
+
+def test_a_field_is_run_in_both_ensembles_and_not_run_again(liquid, tmp_path):
+    field, lines = SoftSpheres(epsilon_kj_mol=400.0, cutoff_nm=0.62), []
+    rows = judged(SPEC, field, [liquid], tmp_path, lines.append)
+    assert [(row["start"], row["ensemble"]) for row in rows] == [(0, "nvt"), (0, "nve")]
+    assert {row["judgement_id"] for row in rows} == {run_id(SPEC)}
+    for row in rows:
+        assert row["verdict"] == "stable", row["reason"]
+        assert row["temperature_measured_k"] == pytest.approx(liquid.temperature_k, rel=0.05)
+        assert row["n_beads"] == row["n_molecules"] == liquid.positions_nm.shape[1]
+        assert row["core_s_ns_bead"] > 0
+        assert len(row["rdf"]) == 150
+    lines.clear()
+    assert judged(SPEC, field, [liquid], tmp_path, lines.append) == rows
+    assert lines == []
+
+
+def test_a_field_that_falls_in_on_itself_is_a_row_that_says_so(liquid, tmp_path):
+    spec = {**SPEC, "nve_ps": 0}
+    (row,) = judged(spec, SoftSpheres(epsilon_kj_mol=-60.0, cutoff_nm=1.0), [liquid], tmp_path, silent)
+    assert row["verdict"] in ("collapsed", "unstable")
+    assert row["reason"]
+
+
+def test_a_pair_potential_runs_in_lammps_and_keeps_its_liquid(liquid, tmp_path):
+    spec = {**SPEC, "model": "ibi"}
+    (row,) = judged(spec, known_potential(), [liquid], tmp_path, silent)
+    assert row["verdict"] == "stable"
+    assert row["ensemble"] == "nvt"
+    assert row["diffusion_nm2_ns"] > 0
+    seen = np.array(row["rdf"])
+    assert seen.max() > 1.2
+    assert not list(tmp_path.glob("*.run"))
+
+
+def test_the_command_writes_rows_for_a_training_that_diverged(liquid, tmp_path):
+    liquid.save(tmp_path / "beads.npz")
+    save_failure(tmp_path / "fit", "schnet", "the loss of epoch 2 is nan")
+    words = ["--spec", json.dumps(SPEC), "--beads", str(tmp_path / "beads.npz"), "--model-dir", str(tmp_path / "fit")]
+    assert main([*words, "--work", str(tmp_path / "work"), "--out", str(tmp_path / "rows.parquet")]) == 0
+    table = pq.read_table(tmp_path / "rows.parquet")
+    assert table.schema.equals(SCHEMA)
+    (row,) = table.to_pylist()
+    assert row["verdict"] == "failed"
+    assert row["reason"] == "the loss of epoch 2 is nan"
+    assert row["n_molecules"] == liquid.positions_nm.shape[1]
+
+
+def test_a_trajectory_of_a_failed_run_is_refused(tmp_path, capsys):
+    failed = BeadTrajectory(np.zeros((0, 5, 3)), np.nan, 1.0, 78.0, 298.0, metadata={"reason": "evaporated"})
+    failed.save(tmp_path / "beads.npz")
+    save_failure(tmp_path / "fit", "schnet", "no frames")
+    words = ["--spec", json.dumps(SPEC), "--beads", str(tmp_path / "beads.npz"), "--model-dir", str(tmp_path / "fit")]
+    assert main([*words, "--work", str(tmp_path / "work"), "--out", str(tmp_path / "rows.parquet")]) == 2
+    assert "evaporated" in capsys.readouterr().err
