@@ -78,6 +78,7 @@ rule write_release:
         RECORDS["evaluation"],
         records=rules.list_records.output,
         models=expand(f"{SCALE}/models/all/{{model}}/model.json", model=PLAN.scale.predictor.models),
+        force_matched=[f"{PLAN.fit_dir(fit)}/model.json" for fit in scored_fits(PLAN).values()],
     output:
         pointer=f"{SCALE}/release.txt",
     log:

@@ -19,7 +19,7 @@ from typing import Any
 from mobcg.errors import InputError
 from mobcg.jobs import Job, workflow_jobs
 from mobcg.plan import Plan, Spec, canonical_json, expand_shard
-from mobcg.units import number_density_nm3
+from mobcg.units import FS_PER_PS, number_density_nm3
 
 # Measured on a workstation (GROMACS 2022.5 with SSE4.1, LAMMPS of September 2021) with the scale demo, both its cores
 # at work. Seconds: start of a step (imports, files), of VOTCA's own scripts in each iteration, of the start of a
@@ -42,6 +42,12 @@ FRAME_S = 4e-6
 BATCH_S, BATCH_ROWS, NETWORKS = 5e-3, 32, 2
 GAUSSIAN_PROCESS_S = 2.5e-9
 ROW_S = 1e-3
+
+# A bead in a frame of a training, forward and back, and in a step of dynamics: networks of the default size, one core.
+LEARN_S = {"pair_fm": 8e-5, "schnet": 6e-5, "hipnn": 4e-4}
+FIELD_S = {"pair_fm": 1e-6, "schnet": 3e-5, "hipnn": 1.4e-4}
+FIELD_STEP_FS = 9.0
+FIELD_BYTES = 3e5
 
 # What starting a job costs beside the step itself: Snakemake alone, and with a scheduler between.
 LOCAL_JOB_S, CLUSTER_JOB_S = 0.5, 6.0
@@ -208,7 +214,7 @@ def _simulate_shard(asked: _Asked, name: str) -> Cost:
 def _evaluate(asked: _Asked, key: str) -> Cost:
     spec, model = asked.plan.evaluations[key], key.partition(".")[2]
     parent_id = spec["parent_potential_id"]
-    n_beads = asked.plan.atomistic[asked.plan.inversions[parent_id]["parent_run_ids"][0]]["n_molecules"]
+    n_beads = asked.plan.atomistic[asked.plan.parent_runs(parent_id)[0]]["n_molecules"]
     named = model.rpartition("_")[2]
     free_s = _coarse_s(spec, n_beads, asked.s_ps_bead(parent_id))
     nvt_s = _coarse_s(spec, n_beads, asked.s_ps_bead(parent_id, named)) if named in THERMOSTAT_FACTOR else free_s
@@ -232,6 +238,24 @@ def _train(asked: _Asked, key: str) -> Cost:
         return Cost(read_s + BATCH_S * batches * networks, NETWORK_BYTES * section.bag2024_folds)
     # Runs of one potential, which differ in mass alone, are one liquid to learn from.
     return Cost(read_s + GAUSSIAN_PROCESS_S * potentials**3, LIQUID_BYTES * potentials)
+
+
+def _fit_force_field(asked: _Asked, name: str) -> Cost:
+    spec = asked.plan.forcematch.fits[name]
+    runs = [asked.plan.atomistic_spec(run) for run in spec["parent_run_ids"]]
+    bead_frames = sum(run["n_molecules"] * run["lengths"]["nvt_ps"] / spec["every_ps"] for run in runs)
+    epochs = spec["settings"].get("epochs", 1)
+    return Cost(2 * STEP_START_S + LEARN_S[spec["model"]] * epochs * bead_frames, FIELD_BYTES)
+
+
+def _judge(asked: _Asked, name: str) -> Cost:
+    spec = asked.plan.forcematch.judgements[name]
+    n_beads = spec["n_molecules"] or asked.plan.atomistic_spec(spec["target_run_ids"][0])["n_molecules"]
+    ensembles = 2 if spec["nve_ps"] else 1
+    length_ps = spec["starts"] * (ensembles * spec["equilibration_ps"] + spec["nvt_ps"] + spec["nve_ps"])
+    return Cost(
+        2 * STEP_START_S + FIELD_S[spec["model"]] * n_beads * length_ps * FS_PER_PS / FIELD_STEP_FS, RECORD_BYTES
+    )
 
 
 def _tables(asked: _Asked, key: str) -> Cost:
@@ -258,7 +282,11 @@ COSTS: Mapping[str, Callable[[_Asked, str], Cost]] = {
     "reuse_record": _step,
     "assemble_tables": _tables,
     "train": _train,
+    "fit_force_field": _fit_force_field,
+    "pair_potential": _step,
+    "judge": _judge,
     "evaluate": _evaluate,
+    "evaluate_force_matched": _step,
     "write_release": _tables,
     "make_report": _report,
 }

@@ -56,6 +56,10 @@ class ForceMatching:
         """The atomistic runs at whose states something is judged."""
         return list(dict.fromkeys(run for spec in self.judgements.values() for run in spec["target_run_ids"]))
 
+    def is_pair(self, fit: str) -> bool:
+        """Return whether a fit is a pair potential."""
+        return self.fits[fit]["model"] == "pair_fm"
+
     def fit(self, model: str, settings: Mapping[str, Any], runs: Sequence[str], every_ps: float) -> str:
         """Ask for a model; return its id."""
         return _ask(

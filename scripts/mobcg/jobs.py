@@ -46,7 +46,7 @@ class Job:
 def workflow_jobs(plan: Plan) -> list[Job]:
     """Return the jobs that make everything of a plan, each after those that it needs; what is reused needs none."""
     built = [*_atomistic(plan), *_inversions(plan), *_shards(plan)]
-    ends = [*_learning(plan), *_evaluations(plan), *_release(plan)]
+    ends = [*_learning(plan), *_matching(plan), *_evaluations(plan), *_release(plan)]
     return [*_reused(plan, [*built, *ends]), *built, *ends]
 
 
@@ -89,9 +89,31 @@ def _learning(plan: Plan) -> Iterator[Job]:
                 yield Job("train", key, f"{scale}/{key}", path, tables)
 
 
+def _matching(plan: Plan) -> Iterator[Job]:
+    """Jobs of the force-matched models that are scored; what `snakemake forcematch` makes beside them is not told."""
+    results, matching = plan.config.results_dir, plan.forcematch
+    for name in matching.scoreboard.values():
+        judgement = matching.judgements[name]
+        fit = judgement["source"]["fit_id"]
+        beads = tuple(plan.beads_path(run) for run in matching.fits[fit]["parent_run_ids"])
+        model = f"{plan.fit_dir(fit)}/model.json"
+        yield Job("fit_force_field", fit, fit, model, beads)
+        if judgement["model"] == "pair_fm":
+            records = tuple(plan.record_path("atomistic", run) for run in matching.fits[fit]["parent_run_ids"])
+            yield Job("pair_potential", fit, fit, plan.potential_path(fit), (model, *records))
+        else:
+            work = f"{results}/work/judgements/{name}"
+            yield Job("judge", name, name, plan.judgement_path(name), (model, *beads), work)
+
+
 def _evaluations(plan: Plan) -> Iterator[Job]:
     for key in plan.evaluations:
         inputs = plan.evaluation_inputs(*key.split("."))
+        if "judgement" in inputs:
+            path = f"{plan.scale_dir}/evaluation/{key}.parquet"
+            needs = (*inputs["atomistic"], inputs["judgement"])
+            yield Job("evaluate_force_matched", key, f"{plan.scale.name}/{key}", path, needs)
+            continue
         needs = (*inputs["atomistic"], inputs["potential"], *([inputs["model"]] if "model" in inputs else []))
         work, path = f"{plan.scale_dir}/work/evaluation/{key}", f"{plan.scale_dir}/evaluation/{key}.parquet"
         yield Job("evaluate", key, f"{plan.scale.name}/{key}", path, needs, work)

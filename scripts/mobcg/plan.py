@@ -246,9 +246,8 @@ class Plan:
                 "judgement": self.judgement_path(spec["judgement_id"]),
             }
         parent_id = spec["parent_potential_id"]
-        parent = self.forcematch.fits.get(parent_id) or self.inversions[parent_id]
         files = {
-            "atomistic": [self.record_path("atomistic", name) for name in parent["parent_run_ids"]],
+            "atomistic": [self.record_path("atomistic", name) for name in self.parent_runs(parent_id)],
             "potential": self.potential_path(parent_id),
         }
         if model not in TRAINED_MODELS:
@@ -259,6 +258,10 @@ class Plan:
     def beads_path(self, name: str) -> str:
         """Return the bead trajectory of an atomistic run."""
         return f"{self.config.results_dir}/atomistic/{name}.npz"
+
+    def parent_runs(self, name: str) -> list[str]:
+        """Return the atomistic runs that a pair potential, inverted or force-matched, descends from."""
+        return (self.forcematch.fits.get(name) or self.inversion_spec(name))["parent_run_ids"]
 
     def potential_path(self, name: str) -> str:
         """Return the record of a pair potential: inverted, or force-matched."""
@@ -648,11 +651,18 @@ def record_files(plan: Plan) -> dict[str, list[str]]:
     return {
         "atomistic": [plan.record_path("atomistic", name) for name in plan.to_simulate("atomistic")],
         "potentials": [plan.record_path("potentials", name) for name in plan.to_simulate("inversions")]
-        + [plan.prior_paths(name)["potentials"] for name in plan.to_simulate("prior_shards")],
+        + [plan.prior_paths(name)["potentials"] for name in plan.to_simulate("prior_shards")]
+        + [plan.potential_path(name) for name in scored_fits(plan).values() if plan.forcematch.is_pair(name)],
         "coarse": [plan.record_path("coarse", name) for name in plan.to_simulate("shards")]
         + [plan.prior_paths(name)["coarse"] for name in plan.to_simulate("prior_shards")],
         "evaluation": [f"{plan.scale_dir}/evaluation/{name}.parquet" for name in plan.evaluations],
     }
+
+
+def scored_fits(plan: Plan) -> dict[str, str]:
+    """Return molecule.model → fit of the force-matched models that are scored."""
+    judgements = plan.forcematch.judgements
+    return {key: judgements[name]["source"]["fit_id"] for key, name in plan.forcematch.scoreboard.items()}
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -662,7 +672,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True)
     options = parser.parse_args(arguments)
     plan = load_plan(json.loads(options.config), "--config")
-    content = {"molecules": molecule_rows(plan), "records": record_files(plan)}
+    content = {
+        "molecules": molecule_rows(plan),
+        "records": record_files(plan),
+        "models": {key.replace(".", "/"): plan.fit_dir(fit) for key, fit in scored_fits(plan).items()},
+    }
     with atomic_path(options.out) as temporary:
         temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     return 0

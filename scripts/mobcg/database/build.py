@@ -2,7 +2,8 @@
 
 `python -m mobcg.database.build --inputs FILE --version V --training-set DIR` writes the tables that the predictor
 trains on; without `--training-set`, `--releases DIR` publishes. FILE is JSON: {"molecules": [row, …], "records":
-{"atomistic": [path, …], "potentials": […], "coarse": […], "evaluation": […]}}.
+{"atomistic": [path, …], "potentials": […], "coarse": […], "evaluation": […]}, "models": {molecule/model: directory}},
+the last of force-matched models, where there are any.
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ def build_release(
     models_dir: Path | None = None,
     repository: Path = Path(),
     commit: str = "unknown",
+    force_matched: Mapping[str, Path] | None = None,
 ) -> Path:
     """Build, validate and publish a release; return its directory.
 
@@ -82,6 +84,8 @@ def build_release(
         Holds LICENSE-DATA and CITATION.cff.
     commit
         Of the code that made the records, for the footers.
+    force_matched
+        molecule/model → directory of a force-matched model, which becomes one of `models/force_matched/`.
 
     Raises
     ------
@@ -98,7 +102,7 @@ def build_release(
             number += 1
             built = Path(scratch) / str(number) / str(wanted)
             old = base_release or manifest.previous_release(releases_dir, wanted)
-            _fill(built, records, molecules, wanted, old, base_release, models_dir, repository, made_by)
+            _fill(built, records, molecules, wanted, old, base_release, models_dir, repository, made_by, force_matched)
             if not published.exists():
                 break
             if manifest.checksums_text(built) == (published / manifest.CHECKSUMS).read_text(encoding="ascii"):
@@ -135,6 +139,7 @@ def _fill(
     models_dir: Path | None,
     repository: Path,
     commit: str,
+    force_matched: Mapping[str, Path] | None,
 ) -> None:
     directory.mkdir(parents=True)
     with_evaluation = {"evaluation": (), **records}
@@ -143,6 +148,8 @@ def _fill(
     write_release_potentials(directory / "data" / "evaluation.parquet", directory / "potentials")
     if models_dir is not None:
         _copy_plain(models_dir, directory / "models")
+    for name, source in (force_matched or {}).items():
+        _copy_plain(source, directory / "models" / "force_matched" / name)
     for name in REPOSITORY_FILES:
         if not (repository / name).is_file():
             raise InputError(repository / name, "", "no such file", "a file of the repository", "Run from its root.")
@@ -223,8 +230,8 @@ def current_commit(repository: Path = Path()) -> str:
         return "unknown"
 
 
-def read_inputs(path: Path) -> tuple[list[dict[str, Any]], dict[str, list[Path]]]:
-    """Return molecule rows and record files of an inputs file.
+def read_inputs(path: Path) -> tuple[list[dict[str, Any]], dict[str, list[Path]], dict[str, Path]]:
+    """Return molecule rows, record files and the directories of force-matched models of an inputs file.
 
     Raises
     ------
@@ -234,7 +241,8 @@ def read_inputs(path: Path) -> tuple[list[dict[str, Any]], dict[str, list[Path]]
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
         records = {str(table): [Path(name) for name in names] for table, names in content["records"].items()}
-        return list(content["molecules"]), records
+        models = {str(name): Path(directory) for name, directory in content.get("models", {}).items()}
+        return list(content["molecules"]), records, models
     except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         allowed = '{"molecules": [...], "records": {table: [path, ...]}}'
         raise InputError(path, "", f"{type(error).__name__}: {error}", allowed) from error
@@ -261,7 +269,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--published", type=Path, help="write the name of the release made into this file")
     options = parser.parse_args(arguments)
     try:
-        molecules, records = read_inputs(options.inputs)
+        molecules, records, force_matched = read_inputs(options.inputs)
         commit = current_commit(options.repository)
         if options.training_set:
             made = build_training_set(records, molecules, options.version, options.training_set, options.base, commit)
@@ -275,6 +283,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 options.models,
                 options.repository,
                 commit,
+                force_matched,
             )
             if options.published:
                 with atomic_path(options.published) as temporary:
