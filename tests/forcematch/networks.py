@@ -9,7 +9,7 @@ from mobcg.forcematch.frames import Frames
 from mobcg.forcematch.network import NetworkField, rebuild
 
 SMALL = {
-    "schnet": {"features": 8, "filters": 8, "gaussians": 8, "cutoff_nm": 0.7, "intra_blocks": 1},
+    "schnet": {"features": 8, "filters": 8, "gaussians": 8, "cutoff_nm": 0.7},
     "hipnn": {"features": 8, "sensitivities": 6, "atom_layers": 1, "cutoff_nm": 0.7, "soft_max_nm": 0.6},
 }
 EDGE_NM, BEADS = 1.8, 24
@@ -18,7 +18,8 @@ BOND = {"bond_length_nm": 0.2, "bond_kj_mol_nm2": 5000.0}
 
 def small(name: str, n_kinds: int = 1, seed: int = 1, **settings) -> NetworkField:
     """A network with weights large enough that everything it does is seen."""
-    chosen = {**SMALL[name], **BOND, "precision": "float64", **settings}
+    within = {"intra_blocks": 1} if name == "schnet" and n_kinds > 1 else {}
+    chosen = {**SMALL[name], **BOND, **within, "precision": "float64", **settings}
     field = rebuild(name, NETWORK_SETTINGS[name].model_validate(chosen), n_kinds, seed)
     with torch.no_grad():
         for parameter in field.parameters():

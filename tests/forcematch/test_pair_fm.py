@@ -107,3 +107,26 @@ def test_frames_are_at_least_so_far_apart_and_in_the_box():
     assert frames.positions_nm.max() < 3.2
     with pytest.raises(InputError, match="10 and more"):
         frames.split()
+
+
+def test_frames_of_several_state_points_add_up(exact):
+    one, two = exact.part(slice(0, 12)), exact.part(slice(12, 24))
+    # Blocks of both sets are paired by time, so that errors differ from those of one long set, but not the fit.
+    np.testing.assert_allclose(fit([one, two]).coefficients, fit(exact.part(slice(0, 24))).coefficients, rtol=1e-6)
+    assert not np.allclose(fit([one, two]).coefficients, fit(one).coefficients, rtol=1e-3)
+
+
+def test_several_beads_a_molecule_are_refused(exact):
+    beads = dataclasses.replace(exact.beads, molecules=exact.beads.molecules // 2)
+    with pytest.raises(InputError, match="one bead a molecule"):
+        fit(dataclasses.replace(exact, beads=beads))
+
+
+def test_energies_come_with_their_frames():
+    positions = np.zeros((20, 4, 3))
+    energies = {"potential_kj_mol": np.arange(20.0).tolist()}
+    forces = np.ones((20, 4, 3), np.float32)
+    frames = frames_of(BeadTrajectory(positions, 3.2, 0.5, 78.0, 298.15, forces, energies), every_ps=1.0)
+    np.testing.assert_array_equal(frames.energies_kj_mol, np.arange(0.0, 20, 2))
+    np.testing.assert_array_equal(frames.split()[2].energies_kj_mol, [18.0])
+    assert len(frames.beads) == 4

@@ -110,7 +110,11 @@ def share_explained(sets: Sequence[Residuals]) -> tuple[float, float]:
 
     The error comes from the scatter of the blocks of time, of all sets together.
     """
-    left, squared = (np.sum([getattr(one, name) for one in sets], axis=0) for name in ("left", "squared"))
+    count = min(len(one.left) for one in sets)  # sets of few frames have fewer blocks
+    left, squared = (
+        np.sum([[block.sum() for block in np.array_split(values, count)] for values in columns], axis=0)
+        for columns in ([one.left for one in sets], [one.squared for one in sets])
+    )
     each = 1 - left / squared
     error = np.std(each, ddof=1) / len(each) ** 0.5 if len(each) > 1 else np.nan
     return float(1 - left.sum() / squared.sum()), float(error)

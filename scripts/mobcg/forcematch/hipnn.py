@@ -6,6 +6,8 @@ one molecule are held by the bonds of the prior alone.
 
 from __future__ import annotations
 
+import warnings
+
 import hippynn
 import torch
 from hippynn.networks.hipnn import HipnnQuad, HipnnVec
@@ -18,9 +20,11 @@ ACTIVATIONS = {"softplus": torch.nn.Softplus, "tanh": torch.nn.Tanh}
 ORDERS = {1: HipnnVec, 2: HipnnQuad}
 LIBRARY = "hippynn"
 
-# On a CPU torch's own operations are as fast as numba's (a tenth faster on one core, for one interaction layer), need
-# no minute of compilation, and keep to the threads that torch is given.
-hippynn.set_custom_kernels("auto" if torch.cuda.is_available() else "pytorch")
+# Plain torch operations: on one core none of hippynn's compiled kernels is faster for one interaction layer, and these
+# need no compiler, keep to torch's threads and give the same bits every time.
+with warnings.catch_warnings():
+    warnings.simplefilter("ignore")  # hippynn's list of usual kernels leaves them out
+    hippynn.set_custom_kernels("_pytorch_raw")
 hippynn.settings.WARN_LOW_DISTANCES = False  # below the sensitivities the prior acts, which hippynn cannot know
 
 

@@ -50,7 +50,7 @@ def train(
     Parameters
     ----------
     content
-        NetworkSettings of the model, as JSON holds them; what is left out has its default.
+        Settings of the model, as JSON holds them; what is left out has its default.
 
     Raises
     ------
