@@ -5,9 +5,11 @@ import pytest
 
 from mobcg.forcematch.field import Beads
 from mobcg.forcematch.motion import Chain, Forces, Motion, longest_step_fs, maxwell_velocities
+from mobcg.forcematch.pair_table import PairTable
 from mobcg.units import ANGSTROM_PER_NM, FS_PER_PS, thermal_energy_kj_mol
 from tests.forcematch.boxes import TEMPERATURE_K, dimers, lattice
 from tests.forcematch.fields import SoftSpheres, Well
+from tests.inversion.cases import known_potential
 
 KT = thermal_energy_kj_mol(TEMPERATURE_K)
 
@@ -114,13 +116,20 @@ def test_the_step_follows_the_stiffest_bond():
     positions = np.array([[0.0, 0.0, 0.0], [0.15, 0.0, 0.0]])
     stiff = SoftSpheres(bond_kj_mol_nm2=1e5)
     expected = 2 * math.pi * math.sqrt(15.0 / 1e5) / 20 * FS_PER_PS
-    assert longest_step_fs(stiff, beads, positions, 3.0) == pytest.approx(expected, rel=1e-3)
+    assert longest_step_fs(stiff, beads, positions, 3.0, TEMPERATURE_K) == pytest.approx(expected, rel=1e-3)
 
 
 def test_the_step_of_soft_beads_is_that_of_the_lightest_mass():
     _, positions, edge = lattice()
     beads = Beads(np.zeros(60, int), np.arange(60), np.r_[25.0, np.full(59, 100.0)], np.zeros((0, 2), int))
-    assert longest_step_fs(Well(0.1), beads, positions, edge) == pytest.approx(6.0)
+    assert longest_step_fs(Well(0.1), beads, positions, edge, TEMPERATURE_K) == pytest.approx(6.0)
+
+
+def test_the_step_follows_the_wall_that_hot_beads_climb():
+    beads, positions, edge = lattice(100, 3.65)
+    steps = [longest_step_fs(PairTable(known_potential()), beads, positions, edge, kelvin) for kelvin in (1, 300, 2e4)]
+    assert steps[0] == steps[1] == pytest.approx(12 * 0.78**0.5)
+    assert steps[2] < 0.8 * steps[0]
 
 
 def test_the_smallest_distance_is_between_molecules():

@@ -4,7 +4,7 @@ import pytest
 from mobcg.forcematch.dynamics import simulate
 from mobcg.forcematch.molecules import whole_molecules
 from mobcg.forcematch.motion import Forces
-from mobcg.forcematch.starts import beads_of, relaxed, resized
+from mobcg.forcematch.starts import relaxed, repeated_beads, resized
 from mobcg.observables import radial_distribution
 from tests.forcematch.boxes import TEMPERATURE_K, dimers, lattice
 from tests.forcematch.fields import SoftSpheres
@@ -39,9 +39,9 @@ def test_molecules_that_do_not_follow_each_other_are_refused():
 
 def test_beads_of_one_molecule_are_repeated():
     beads, _, _ = dimers()
-    assert len(beads_of(beads, 3)) == 6
-    np.testing.assert_array_equal(beads_of(beads, 30).bonds, beads.bonds)
-    np.testing.assert_array_equal(beads_of(beads, 2).molecules, [0, 0, 1, 1])
+    assert len(repeated_beads(beads, 3)) == 6
+    np.testing.assert_array_equal(repeated_beads(beads, 30).bonds, beads.bonds)
+    np.testing.assert_array_equal(repeated_beads(beads, 2).molecules, [0, 0, 1, 1])
 
 
 def test_relaxing_takes_overlaps_away():

@@ -159,7 +159,7 @@ def simulate(
     if production_ps <= 0:
         raise ValueError(f"{production_ps:g} ps of production are no run")
     start = whole_molecules(positions_nm, beads, box_length_nm)
-    step_fs = time_step_fs or longest_step_fs(model, beads, start, box_length_nm)
+    step_fs = time_step_fs or longest_step_fs(model, beads, start, box_length_nm, temperature_k)
     unit = time_unit(float(beads.masses_g_mol.sum()) / (int(beads.molecules.max()) + 1))
     plan = _Plan.of(ensemble, step_fs, FRAME_PS_100 * unit, equilibration_ps, production_ps)
     asked = [plan.settling, plan.producing, step_fs, ensemble, temperature_k, box_length_nm, seed]

@@ -5,7 +5,8 @@ The loss of a field does not tell how its dynamics end. The bounds below are sta
 - unstable: the run blew up, or is too hot or too cold, or its conserved energy drifts;
 - collapsed, before the latter two, which may be its effects: molecules crowd where the atomistic liquid has none, or
   leave voids: the variance of the number of molecules in a cell over its mean is 1 in an ideal gas, less in a liquid;
-- frozen: the mean squared displacement grows less than that of any liquid, D* = D sqrt(m/kT) ρ^(1/3).
+- frozen: the mean squared displacement grows less than that of any liquid, D* = D sqrt(m/kT) ρ^(1/3). A glass that was
+  quenched a short while ago still ages, and its beads move: a run of less than some 50 τ may take it for a liquid.
 """
 
 from __future__ import annotations

@@ -26,6 +26,7 @@ REFERENCE_MASS_G_MOL = 100.0
 # The time step is also at most this fraction of the period of the fastest vibration.
 OSCILLATION_FRACTION = 1 / 20
 VIBRATION_ITERATIONS, VIBRATION_STEP_NM = 40, 1e-3
+WARMING_STEPS, WARMING_FRACTION = 50, 1 / 3
 MAX_DISPLACEMENT_NM = 0.1  # of a bead in one step: further it goes in no sound run
 
 
@@ -177,27 +178,37 @@ def maxwell_velocities(beads: Beads, temperature_k: float, seed: int) -> NDArray
     return velocities - (masses * velocities).sum(axis=0) / masses.sum()
 
 
-def longest_step_fs(model: Field, beads: Beads, positions_nm: NDArray, box_length_nm: float) -> float:
+def longest_step_fs(
+    model: Field, beads: Beads, positions_nm: NDArray, box_length_nm: float, temperature_k: float
+) -> float:
     r"""Return the time step (fs): 12 fs · sqrt(m/100) of the lightest bead, or 1/20 of the fastest vibration's period.
 
-    The highest frequency is the root of the largest eigenvalue of M^(-1/2) H M^(-1/2), H = −∂F/∂r, at these positions:
-    that of a stiff bond, or of two beads on the wall of their potential. It is found by power iteration, with H from
-    differences of forces.
+    The highest frequency is the root of the largest eigenvalue of M^(-1/2) H M^(-1/2), H = −∂F/∂r: that of a stiff
+    bond, or of two beads on the wall of their potential. Beads of a relaxed start are not on that wall, so it is looked
+    for twice, at the start and after some steps at the temperature.
     """
     find, root = Forces(model, beads, box_length_nm), np.sqrt(beads.masses_g_mol)[:, None]
-    vector = np.random.default_rng(0).standard_normal((len(beads), 3))
+    limit_fs = TIME_STEP_FS_100 * time_unit(float(beads.masses_g_mol.min()))
+    start_fs = min(limit_fs, _vibration_step_fs(find, root, positions_nm))
+    # Of a harmonic solid at rest, half the kinetic energy becomes potential energy.
+    motion = Motion(find, np.array(positions_nm, np.float64), maxwell_velocities(beads, 2 * temperature_k, seed=0))
+    for _ in range(WARMING_STEPS):
+        motion.step(WARMING_FRACTION * start_fs / FS_PER_PS, None)
+    return min(start_fs, _vibration_step_fs(find, root, motion.positions_nm))
+
+
+def _vibration_step_fs(find: Forces, root_masses: NDArray, positions_nm: NDArray) -> float:
+    """Return a fraction of the period of the fastest vibration, by power iteration; H from differences of forces."""
+    vector = np.random.default_rng(0).standard_normal(positions_nm.shape)
     squared = 0.0
     for _ in range(VIBRATION_ITERATIONS):
-        away = vector / root
+        away = vector / root_masses
         scale = VIBRATION_STEP_NM / np.sqrt((away**2).sum(axis=1).max())
         ahead, behind = (find(positions_nm + sign * scale * away)[1] for sign in (1, -1))
-        image = (behind - ahead) / (2 * scale) / root
+        image = (behind - ahead) / (2 * scale) / root_masses
         length = float(np.linalg.norm(image))
         squared = length / float(np.linalg.norm(vector))
-        if not 0 < length < np.inf:
-            break
+        if not 0 < length < np.inf:  # no forces, or no numbers: dynamics will tell
+            return math.inf
         vector = image / length
-    limit_fs = TIME_STEP_FS_100 * time_unit(float(beads.masses_g_mol.min()))
-    if not 0 < squared < np.inf:
-        return limit_fs
-    return min(limit_fs, OSCILLATION_FRACTION * 2 * math.pi / math.sqrt(squared) * FS_PER_PS)
+    return OSCILLATION_FRACTION * 2 * math.pi / math.sqrt(squared) * FS_PER_PS

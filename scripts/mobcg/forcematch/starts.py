@@ -36,14 +36,14 @@ def resized(
     molecules = (whole + shifts).reshape(-1, size, 3)
     kept = np.sort(np.random.default_rng(seed).permutation(len(molecules))[:n_molecules])
     edge_nm = box_length_nm * (n_molecules / present) ** (1 / 3)
-    new = beads_of(beads, n_molecules)
+    new = repeated_beads(beads, n_molecules)
     positions = molecules[kept].reshape(-1, 3)
     centres = centres_of_mass(positions, new)
     moved = (edge_nm / (repeats * box_length_nm) - 1) * centres
     return positions + moved[new.molecules], new, edge_nm
 
 
-def beads_of(beads: Beads, n_molecules: int) -> Beads:
+def repeated_beads(beads: Beads, n_molecules: int) -> Beads:
     """Return the beads of so many molecules, each like the first."""
     size = int(np.sum(beads.molecules == 0))
     bonds = beads.bonds[np.all(beads.bonds < size, axis=1)]
