@@ -26,6 +26,7 @@ STAGES = {
     "assemble_tables": "training",
     "train": "training",
     "evaluate": "evaluation",
+    "pack_trajectory": "release",
     "write_release": "release",
     "make_report": "release",
 }
