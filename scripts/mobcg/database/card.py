@@ -60,9 +60,9 @@ TRAJECTORY_NOTE = """\
 ## The beads, frame by frame
 
 An optional download of {megabytes:.1f} MB: centres of mass of the molecules and net forces on them, of {runs} atomistic
-runs of the liquids. The files lie beside the directory of the release, in `{directory}/`, and are shared by all releases
-that hold the run; `{index}` names them with their SHA-256. Positions are rounded to {position:.6f} nm, forces to
-{force:g} kJ/mol/nm; spec, box, mass and temperature are in the metadata of each file.
+runs of the liquids. The files lie beside the directory of the release, in `{directory}/`, and are shared by all
+releases that hold the run; `{index}` names them with their SHA-256. Positions are rounded to {position:.6f} nm, forces
+to {force:g} kJ/mol/nm; spec, box, mass and temperature are in the metadata of each file.
 
 ```
 mobcg release download {version} --trajectories

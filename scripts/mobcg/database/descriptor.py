@@ -131,7 +131,7 @@ def datapackage(
     ]
     if TRAJECTORIES_FILE in files:
         index = _resource(TRAJECTORY_INDEX, TRAJECTORIES_FILE, files)
-        resources.append({**index, "schema": table_schema(TRAJECTORY_INDEX)})
+        resources.append({**index, "type": "table", "schema": table_schema(TRAJECTORY_INDEX)})
     return {
         "$schema": "https://datapackage.org/profiles/2.0/datapackage.json",
         "name": NAME,
