@@ -60,7 +60,7 @@ def simulated(workflow: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     beads(plan.atomistic[run]["n_molecules"]).save(Path(plan.beads_path(run)))
     time.sleep(0.01)
     Path(plan.record_path("atomistic", run)).touch()
-    made(workflow, plan.record_path("atomistic", run), "--touch")
+    made(workflow, plan.record_path("atomistic", run), "--touch", "--forceall")
     assert told(workflow, plan.record_path("atomistic", run)) == {}
     return run
 
