@@ -53,11 +53,11 @@ def workflow_jobs(plan: Plan) -> list[Job]:
 def _atomistic(plan: Plan) -> Iterator[Job]:
     results = plan.config.results_dir
     for run in plan.to_simulate("atomistic"):
-        beads = f"{results}/atomistic/{run}.npz"
+        beads = plan.simulated_beads_path(run)
         yield Job("simulate_atomistic", run, run, beads, (), f"{results}/work/atomistic/{run}")
         yield Job("observe_atomistic", run, run, plan.record_path("atomistic", run), (beads,))
     for run in plan.to_publish():
-        yield Job("pack_trajectory", run, run, plan.packed_path(run), (plan.beads_path(run),))
+        yield Job("pack_trajectory", run, run, plan.packed_path(run), (plan.simulated_beads_path(run),))
 
 
 def _inversions(plan: Plan) -> Iterator[Job]:

@@ -207,12 +207,16 @@ class Plan:
         room = {"potentials": "inversion"}.get(table, table)
         return f"{self.config.results_dir}/{'reused/' if reused else ''}{room}/{record_id}.parquet"
 
+    def simulated_beads_path(self, run: str) -> str:
+        """Return the bead trajectory of an atomistic run as the run itself leaves it, with its directory beside it."""
+        return f"{self.config.results_dir}/atomistic/{run}.npz"
+
     def beads_path(self, run: str) -> str:
         """Return the bead trajectory of an atomistic run: simulated here, or made from the one beside the base release.
 
         What was simulated here is never made again from what was published of it.
         """
-        here = f"{self.config.results_dir}/atomistic/{run}.npz"
+        here = self.simulated_beads_path(run)
         if run not in self.reused.get("trajectories", ()) or Path(here).exists():
             return here
         return f"{self.config.results_dir}/reused/atomistic/{run}.npz"
@@ -228,7 +232,7 @@ class Plan:
         """
 
         def can_be_had(run: str) -> bool:
-            files = self.packed_path(run), self.beads_path(run)
+            files = self.packed_path(run), self.simulated_beads_path(run)
             return any(Path(path).exists() for path in files) or not Path(self.record_path("atomistic", run)).exists()
 
         asked = self.to_simulate("atomistic") if self.scale.atomistic.publish_trajectories else []
@@ -282,10 +286,6 @@ class Plan:
             return files
         fold = molecule_id if molecule_id in self.folds else "all"
         return files | {"model": f"{self.scale_dir}/models/{fold}/{TRAINED_MODELS[model]}/model.json"}
-
-    def beads_path(self, name: str) -> str:
-        """Return the bead trajectory of an atomistic run."""
-        return f"{self.config.results_dir}/atomistic/{name}.npz"
 
     def potential_path(self, name: str) -> str:
         """Return the record of a pair potential: inverted, or force-matched."""

@@ -35,7 +35,7 @@ from mobcg.database.trajectories import (
 )
 from mobcg.database.validate import validate
 from mobcg.errors import InputError
-from mobcg.observables import BeadTrajectory, radial_distribution, self_diffusion
+from mobcg.observables import BeadTrajectory, MoleculeBeads, radial_distribution, self_diffusion
 from mobcg.plan import canonical_json, run_id
 from mobcg.records import read_record
 from tests.database.cases import COMMIT, VERSION, Chain, Editable, make_plan
@@ -144,6 +144,17 @@ def test_any_reader_of_parquet_gets_wrapped_positions_and_forces(packed):
 def test_rounding_halves_the_file(packed, tmp_path):
     liquid().save(tmp_path / "beads.npz")
     assert packed.stat().st_size < 0.6 * (tmp_path / "beads.npz").stat().st_size
+
+
+def test_several_beads_of_a_molecule_stay_together(tmp_path):
+    molecule = MoleculeBeads((40.0, 38.1), (0, 1), ((0, 1),))
+    original = liquid(molecule=molecule)
+    together = original.positions_nm[:, ::2] + 0.1
+    original.positions_nm[:, 1::2] = together
+    write_trajectory(tmp_path / "pairs.parquet", original, SPEC)
+    back = read_trajectory(tmp_path / "pairs.parquet")
+    assert back.molecule == molecule
+    np.testing.assert_allclose(back.centres().positions_nm, original.centres().positions_nm, atol=1e-4)
 
 
 def test_without_forces_and_energies(tmp_path):
