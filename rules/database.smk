@@ -1,7 +1,9 @@
 # database: records -> tables to train on, and at the end the release.
 # in   the records of atomistic, inversion, coarse and evaluation; the base release, if one is named
+#      bead trajectories, where the scale publishes them
 # out  {scale}/tables/           the training set: every table but the evaluations
 #      releases/{version}/       the release; {scale}/release.txt names it
+#      releases/trajectories/    bead trajectories that releases share; write_release copies trajectories/{run_id}.parquet
 # why  what was simulated becomes data that outlive the code
 # The tables of force fields are read off GROMACS's own oplsaa.ff, hence its environment.
 
@@ -44,6 +46,44 @@ rule reuse_record:
         " --out {output} 2>&1 | tee {log}"
 
 
+# A bead trajectory as it is published. Nothing but write_release touches what is published already.
+rule pack_trajectory:
+    input:
+        BEADS,
+    output:
+        f"{RESULTS}/trajectories/{{run_id}}.parquet",
+    log:
+        f"{RESULTS}/logs/pack_trajectory/{{run_id}}.log",
+    benchmark:
+        f"{RESULTS}/benchmarks/pack_trajectory/{{run_id}}.tsv"
+    conda:
+        "../envs/mobcg.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+    params:
+        spec=lambda wildcards: canonical_json(PLAN.atomistic[wildcards.run_id]),
+    shell:
+        "python -m mobcg.database.trajectories --beads {input} --spec {params.spec:q} --out {output} 2>&1 | tee {log}"
+
+
+# The other way: the beads of a run of the base release, for the steps that learn from them. No input: it never changes.
+rule restore_trajectory:
+    output:
+        f"{RESULTS}/reused/atomistic/{{run_id}}.npz",
+    log:
+        f"{RESULTS}/logs/restore_trajectory/{{run_id}}.log",
+    conda:
+        "../envs/mobcg.yaml"
+    threads: 1
+    resources:
+        mem_mb=lambda wildcards, attempt: 2000 * attempt,
+    params:
+        base=BASE,
+    shell:
+        "python -m mobcg.database.trajectories --restore {wildcards.run_id} {params.base} --out {output} 2>&1 | tee {log}"
+
+
 # The training set: every row that a model may learn from, and which molecule each fold holds out.
 rule assemble_tables:
     input:
@@ -79,6 +119,7 @@ rule write_release:
         records=rules.list_records.output,
         models=expand(f"{SCALE}/models/all/{{model}}/model.json", model=PLAN.scale.predictor.models),
         force_matched=[f"{PLAN.fit_dir(fit)}/model.json" for fit in scored_fits(PLAN).values()],
+        trajectories=[PLAN.packed_path(run) for run in PLAN.to_publish()],
     output:
         pointer=f"{SCALE}/release.txt",
     log:
@@ -96,4 +137,5 @@ rule write_release:
         models=lambda wildcards, input: str(Path(input.models[0]).parents[1]),
     shell:
         "python -m mobcg.database.build --inputs {input.records} --version {params.version} {params.base}"
-        " --models {params.models:q} --releases {params.releases} --published {output.pointer} 2>&1 | tee {log}"
+        " --models {params.models:q} --trajectories {input.trajectories}"
+        " --releases {params.releases} --published {output.pointer} 2>&1 | tee {log}"

@@ -125,7 +125,7 @@ rule evaluate_force_matched:
 # How much of the net forces any function of the centres of mass can explain: these are held, and the force averaged.
 rule noise_floor:
     input:
-        lambda wildcards: PLAN.beads_path(MATCHING.floors[wildcards.molecule]["run_id"]),
+        lambda wildcards: PLAN.simulated_beads_path(MATCHING.floors[wildcards.molecule]["run_id"]),
     output:
         f"{SCALE}/forcematch/floor.{{molecule}}.json",
     log:

@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from mobcg.jobs import workflow_jobs
+from mobcg.jobs import Job, _reused, workflow_jobs
 from mobcg.plan import Plan, load_plan, record_files
 
 REPOSITORY = Path(__file__).parents[1]
@@ -40,6 +40,24 @@ def test_what_is_reused_is_taken_over_once_and_made_by_nothing_else(plan: Plan) 
     of_it = [(job.rule, job.product) for job in jobs if job.key == liquid]
     assert of_it == [("reuse_record", f"results/reused/atomistic/{liquid}.parquet")]
     assert [job.name for job in jobs if job.rule == "reuse_record"] == [f"atomistic/{liquid}"]
+
+
+def test_published_beads_are_packed_for_the_release(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    plan = load_plan({"version": "2026.11.0", "scale": "workstation"})
+    jobs = workflow_jobs(plan)
+    packed = {job.product: job for job in jobs if job.rule == "pack_trajectory"}
+    assert {job.key for job in packed.values()} == set(plan.to_publish()) != set()
+    (release,) = (job for job in jobs if job.rule == "write_release")
+    assert packed.keys() <= set(release.needs)
+
+
+def test_beads_beside_the_base_release_are_restored_for_who_needs_them(plan: Plan) -> None:
+    run, *_ = plan.atomistic
+    base = reusing(plan, atomistic=frozenset(plan.atomistic), trajectories=frozenset([run]))
+    learner = Job("learn", "x", "x", "x", tuple(base.beads_path(name) for name in base.atomistic))
+    restored = [job for job in _reused(base, [learner]) if job.rule == "restore_trajectory"]
+    assert [(job.key, job.product) for job in restored] == [(run, f"results/reused/atomistic/{run}.npz")]
 
 
 def test_a_model_is_trained_for_the_folds_that_are_scored_and_for_the_release(plan: Plan) -> None:

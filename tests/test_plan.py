@@ -23,6 +23,7 @@ from mobcg.plan import (
     load_plan,
     molecule_rows,
     prior_potentials,
+    record_files,
     run_id,
     seed,
 )
@@ -304,7 +305,7 @@ def test_shards_are_filled_over_the_potentials_of_one_molecule(scale: str) -> No
 
 
 def test_the_paper_scale_is_few_jobs() -> None:
-    assert sum(map(len, job_seconds(plan_of("paper")).values())) < 2500
+    assert sum(map(len, job_seconds(plan_of("paper")).values())) < 2550
 
 
 def test_a_shard_reads_each_of_its_potentials_once(tmp_path: Path) -> None:
@@ -539,6 +540,37 @@ def test_words_about_a_molecule_change_no_id(molecules_dir: Path, changes: dict)
 @pytest.mark.parametrize("kept", ["none", "all"])
 def test_what_is_kept_of_a_run_changes_no_id(kept: str) -> None:
     assert all_ids(plan_of(keep_trajectories=kept)) == all_ids(plan_of())
+
+
+def test_what_is_published_changes_no_id_and_is_what_is_no_synthetic_force_field(tmp_path: Path) -> None:
+    plan = plan_of()
+    shutil.copy("config/scale/workstation.yaml", tmp_path)
+    atomistic = yaml.safe_load((tmp_path / "workstation.yaml").read_text())["atomistic"]
+    edit(tmp_path / "workstation.yaml", atomistic=atomistic | {"publish_trajectories": False})
+    quiet = plan_of(str(tmp_path / "workstation.yaml"))
+    assert all_ids(quiet) == all_ids(plan)
+    assert quiet.to_publish() == []
+    kinds = {run: spec["force_field"]["kind"] for run, spec in plan.atomistic.items()}
+    assert Counter(kinds[run] for run in plan.to_publish()) == {"pristine": 17}
+    assert Counter(kinds.values()) == {"pristine": 17, "synthetic": 36}
+    # Nor does it change what is listed for the tables, which would make them and all models anew.
+    assert record_files(quiet) == record_files(plan)
+
+
+def test_beads_that_were_not_kept_are_not_simulated_again_to_be_published(tmp_path: Path) -> None:
+    plan = plan_of(results_dir=str(tmp_path))
+    first, second, third, fourth, *others = plan.to_publish()
+    for path in (
+        plan.record_path("atomistic", first),  # done, and its beads are gone
+        plan.record_path("atomistic", second),
+        plan.beads_path(second),
+        plan.record_path("atomistic", third),
+        plan.packed_path(third),
+        plan.beads_path(fourth),
+    ):
+        Path(path).parent.mkdir(exist_ok=True)
+        Path(path).touch()
+    assert plan.to_publish() == [second, third, fourth, *others]
 
 
 def test_the_contents_of_a_users_topology_count(molecules_dir: Path) -> None:

@@ -4,14 +4,14 @@ import pint
 import pyarrow as pa
 import pytest
 
-from mobcg.schema import SCHEMA_VERSION, TABLES, Column, Table
+from mobcg.schema import SCHEMA_VERSION, TABLES, TRAJECTORY, TRAJECTORY_INDEX, Column, Table
+
+ALL = {**TABLES, "trajectory": TRAJECTORY, "trajectories.json": TRAJECTORY_INDEX}
 
 COLUMNS = [
-    pytest.param(table, column, id=f"{table.name}.{column.name}")
-    for table in TABLES.values()
-    for column in table.columns
+    pytest.param(table, column, id=f"{table.name}.{column.name}") for table in ALL.values() for column in table.columns
 ]
-EACH_TABLE = pytest.mark.parametrize("table", TABLES.values(), ids=TABLES)
+EACH_TABLE = pytest.mark.parametrize("table", ALL.values(), ids=ALL)
 # What an unit must be when the name carries it; the longest ending counts.
 ENDINGS = {
     "_nm2_ns": "nm**2/ns",
@@ -107,5 +107,5 @@ def test_the_version_is_semantic() -> None:
 
 def test_a_name_means_the_same_unit_in_every_table() -> None:
     units: dict[str, str] = {}
-    for column in chain.from_iterable(table.columns for table in TABLES.values()):
+    for column in chain.from_iterable(table.columns for table in ALL.values()):
         assert units.setdefault(column.name, column.unit) == column.unit, column.name

@@ -7,8 +7,8 @@ __version__ = version("mobcg")
 
 def __getattr__(name: str) -> object:
     # `mobcg.load` without the cost of pyarrow where only a version is asked for.
-    if name == "load":
-        from mobcg.database.dataset import load
+    if name in ("load", "load_trajectory"):
+        from mobcg.database import dataset
 
-        return load
+        return getattr(dataset, name)
     raise AttributeError(name)

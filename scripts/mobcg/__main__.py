@@ -219,7 +219,8 @@ def _release_interim(options: argparse.Namespace) -> int:
         raise InputError(where, "", "no finished record", "records of this plan", advice)
     version = f"{plan.config.version}-interim"
     releases = Path(plan.config.releases_dir)
-    print(build_release(records, molecule_rows(plan), version, releases, base, commit=current_commit()))
+    packed = [path for path in map(Path, map(plan.packed_path, plan.to_publish())) if path.is_file()]
+    print(build_release(records, molecule_rows(plan), version, releases, base, commit=current_commit(), packed=packed))
     return 0
 
 

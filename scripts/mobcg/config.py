@@ -106,6 +106,11 @@ class Atomistic(Section):
         {}, description="molecule → edge of one more run, in a larger box: a check of the finite-size correction"
     )
     frame_ps: Positive = Field(1.0, description="time between two frames of the bead trajectory")
+    publish_trajectories: bool = Field(
+        False,
+        description="the bead trajectories of the liquids are published beside the release; no run's identity"
+        " depends on it",
+    )
     lengths: AtomisticLengths = AtomisticLengths()
 
 

@@ -53,9 +53,11 @@ def workflow_jobs(plan: Plan) -> list[Job]:
 def _atomistic(plan: Plan) -> Iterator[Job]:
     results = plan.config.results_dir
     for run in plan.to_simulate("atomistic"):
-        beads = f"{results}/atomistic/{run}.npz"
+        beads = plan.simulated_beads_path(run)
         yield Job("simulate_atomistic", run, run, beads, (), f"{results}/work/atomistic/{run}")
         yield Job("observe_atomistic", run, run, plan.record_path("atomistic", run), (beads,))
+    for run in plan.to_publish():
+        yield Job("pack_trajectory", run, run, plan.packed_path(run), (plan.simulated_beads_path(run),))
 
 
 def _inversions(plan: Plan) -> Iterator[Job]:
@@ -123,13 +125,18 @@ def _release(plan: Plan) -> Iterator[Job]:
     scale, directory = plan.scale.name, plan.scale_dir
     records = tuple(path for paths in record_files(plan).values() for path in paths)
     models = tuple(f"{directory}/models/all/{model}/model.json" for model in plan.scale.predictor.models)
+    trajectories = tuple(map(plan.packed_path, plan.to_publish()))
     pointer = f"{directory}/release.txt"
-    yield Job("write_release", scale, scale, pointer, (f"{directory}/records.json", *records, *models))
+    yield Job("write_release", scale, scale, pointer, (f"{directory}/records.json", *records, *models, *trajectories))
     yield Job("make_report", scale, scale, f"{directory}/report/report.html", (pointer,))
 
 
 def _reused(plan: Plan, jobs: Iterable[Job]) -> Iterator[Job]:
     prefix = f"{plan.config.results_dir}/reused/"
     for path in sorted({need for job in jobs for need in job.needs if need.startswith(prefix)}):
-        name = path.removeprefix(prefix).removesuffix(".parquet")
-        yield Job("reuse_record", name.rpartition("/")[2], name, path)
+        name, _, kind = path.removeprefix(prefix).rpartition(".")
+        record_id = name.rpartition("/")[2]
+        if kind == "npz":
+            yield Job("restore_trajectory", record_id, record_id, path)
+        else:
+            yield Job("reuse_record", record_id, name, path)

@@ -119,11 +119,9 @@ class BeadTrajectory:
         forces = None if self.forces_kj_mol_nm is None else self.forces_kj_mol_nm.reshape(shape).sum(axis=2)
         return replace(self, positions_nm=positions, forces_kj_mol_nm=forces, molecule=None)
 
-    def save(self, path: Path) -> None:
-        """Write an .npz file, atomically; positions and forces in single precision."""
-        arrays = {"positions_nm": np.asarray(self.positions_nm, np.float32)}
-        if self.forces_kj_mol_nm is not None:
-            arrays["forces_kj_mol_nm"] = np.asarray(self.forces_kj_mol_nm, np.float32)
+    @property
+    def header(self) -> dict[str, Any]:
+        """All that is no array, as plain values."""
         header = {
             "box_length_nm": self.box_length_nm,
             "frame_ps": self.frame_ps,
@@ -133,8 +131,26 @@ class BeadTrajectory:
         }
         if self.molecule is not None:
             header["molecule"] = asdict(self.molecule)
+        return header
+
+    @classmethod
+    def from_header(
+        cls, header: Mapping[str, Any], positions_nm: NDArray, forces_kj_mol_nm: NDArray | None
+    ) -> BeadTrajectory:
+        """Return the trajectory whose `header` this is."""
+        fields = dict(header)
+        if "molecule" in fields:
+            fields["molecule"] = MoleculeBeads.from_header(fields["molecule"])
+        return cls(np.asarray(positions_nm, np.float64), forces_kj_mol_nm=forces_kj_mol_nm, **fields)
+
+    def save(self, path: Path) -> None:
+        """Write an .npz file, atomically; positions and forces in single precision."""
+        arrays = {"positions_nm": np.asarray(self.positions_nm, np.float32)}
+        if self.forces_kj_mol_nm is not None:
+            arrays["forces_kj_mol_nm"] = np.asarray(self.forces_kj_mol_nm, np.float32)
+        header = np.array(json.dumps(self.header, sort_keys=True))
         with atomic_path(path) as temporary, temporary.open("wb") as stream:
-            np.savez_compressed(stream, header=np.array(json.dumps(header, sort_keys=True)), **arrays)
+            np.savez_compressed(stream, header=header, **arrays)
 
     @classmethod
     def load(cls, path: Path) -> BeadTrajectory:
@@ -148,10 +164,7 @@ class BeadTrajectory:
         try:
             with np.load(path, allow_pickle=False) as arrays:
                 header = json.loads(str(arrays["header"]))
-                forces = arrays.get("forces_kj_mol_nm")
-                if "molecule" in header:
-                    header["molecule"] = MoleculeBeads.from_header(header["molecule"])
-                return cls(np.asarray(arrays["positions_nm"], np.float64), forces_kj_mol_nm=forces, **header)
+                return cls.from_header(header, arrays["positions_nm"], arrays.get("forces_kj_mol_nm"))
         except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile, zlib.error) as error:
             advice = "Delete the file and start again: its run goes on from the files in its work directory."
             raise InputError(path, "", str(error), "a whole bead trajectory", advice) from error

@@ -38,7 +38,7 @@ from mobcg.forcematching import ForceMatching, force_matching
 from mobcg.molecule import Species, molecules_in_box, species_of, topology_path
 from mobcg.pair import CUTOFF_NM
 from mobcg.records import atomic_path
-from mobcg.schema import TRAINED_MODELS
+from mobcg.schema import TRAINED_MODELS, TRAJECTORIES, TRAJECTORIES_FILE
 
 # Those who plan find what makes an id here too.
 from mobcg.spec import Spec as Spec
@@ -176,8 +176,8 @@ class Plan:
     """Every run of a configuration by stage, id → spec, and where its record lies.
 
     `reused` holds the ids that the base release has; the stages below hold those too, so that what builds on them
-    finds them, and `record_path` tells the two apart. Evaluations are named molecule.model. `kept_molecules` are rows
-    of the release that is extended.
+    finds them, and `record_path` tells the two apart; under `trajectories`, those whose bead trajectory lies beside it.
+    Evaluations are named molecule.model. `kept_molecules` are rows of the release that is extended.
     """
 
     config: Config
@@ -206,6 +206,37 @@ class Plan:
         reused = record_id in self.reused.get(table, ())
         room = {"potentials": "inversion"}.get(table, table)
         return f"{self.config.results_dir}/{'reused/' if reused else ''}{room}/{record_id}.parquet"
+
+    def simulated_beads_path(self, run: str) -> str:
+        """Return the bead trajectory of an atomistic run as the run itself leaves it, with its directory beside it."""
+        return f"{self.config.results_dir}/atomistic/{run}.npz"
+
+    def beads_path(self, run: str) -> str:
+        """Return the bead trajectory of an atomistic run: simulated here, or made from the one beside the base release.
+
+        What was simulated here is never made again from what was published of it.
+        """
+        here = self.simulated_beads_path(run)
+        if run not in self.reused.get("trajectories", ()) or Path(here).exists():
+            return here
+        return f"{self.config.results_dir}/reused/atomistic/{run}.npz"
+
+    def packed_path(self, run: str) -> str:
+        """Return the file of a bead trajectory that the release publishes."""
+        return f"{self.config.results_dir}/trajectories/{run}.parquet"
+
+    def to_publish(self) -> list[str]:
+        """Return the runs whose bead trajectory the release publishes: of the liquids, simulated here.
+
+        A run whose record is there and whose trajectory was not kept is left out, not simulated again.
+        """
+
+        def can_be_had(run: str) -> bool:
+            files = self.packed_path(run), self.simulated_beads_path(run)
+            return any(Path(path).exists() for path in files) or not Path(self.record_path("atomistic", run)).exists()
+
+        asked = self.to_simulate("atomistic") if self.scale.atomistic.publish_trajectories else []
+        return [run for run in asked if self.atomistic[run]["force_field"]["kind"] != "synthetic" and can_be_had(run)]
 
     @property
     def scale_dir(self) -> str:
@@ -254,10 +285,6 @@ class Plan:
             return files
         fold = molecule_id if molecule_id in self.folds else "all"
         return files | {"model": f"{self.scale_dir}/models/{fold}/{TRAINED_MODELS[model]}/model.json"}
-
-    def beads_path(self, name: str) -> str:
-        """Return the bead trajectory of an atomistic run."""
-        return f"{self.config.results_dir}/atomistic/{name}.npz"
 
     def parent_runs(self, name: str) -> list[str]:
         """Return the atomistic runs that a pair potential, inverted or force-matched, descends from."""
@@ -362,7 +389,7 @@ def extended_molecules(release: Path, scale: Scale, molecules: Mapping[str, Mole
 
 
 def recorded_ids(release: Path) -> dict[str, frozenset[str]]:
-    """Return table → ids of a release, of the tables whose rows are simulations.
+    """Return table → ids of a release, of the tables whose rows are simulations, and of the trajectories beside it.
 
     Raises
     ------
@@ -378,7 +405,20 @@ def recorded_ids(release: Path) -> dict[str, frozenset[str]]:
             ids[table] = frozenset(pq.read_table(path, columns=[key])[key].to_pylist())
         except (pa.ArrowInvalid, OSError, KeyError) as error:
             raise InputError(path, key, str(error), "a release's table", "Download the release again.") from error
-    return ids
+    return ids | {"trajectories": _published_trajectories(release) & ids["atomistic"]}
+
+
+def _published_trajectories(release: Path) -> frozenset[str]:
+    """Return the runs whose bead trajectory a release names and that was downloaded with it."""
+    path = release / TRAJECTORIES_FILE
+    if not path.is_file():
+        return frozenset()
+    directory = release.resolve().parent / TRAJECTORIES
+    try:
+        rows = json.loads(path.read_text(encoding="utf-8"))
+        return frozenset(row["run_id"] for row in rows if (directory / row["file"]).is_file())
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
+        raise InputError(path, "", str(error), "a list of trajectories", "Download the release again.") from error
 
 
 def build_plan(

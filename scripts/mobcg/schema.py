@@ -1,7 +1,8 @@
 """The one place that says what is in the release: every table and column with type, unit and meaning.
 
 Arrow schemas, the data dictionary and the checks are all made from `TABLES`. A list column is a curve on the common
-grid of `grid.parquet` unless its description says otherwise.
+grid of `grid.parquet` unless its description says otherwise. Bead trajectories lie beside a release, not in it:
+`TRAJECTORY` is what such a file holds, `TRAJECTORY_INDEX` what the release says of them.
 """
 
 from __future__ import annotations
@@ -24,6 +25,9 @@ WHOLE = pa.int64()
 FLAG = pa.bool_()
 CURVE = pa.list_(pa.field("element", pa.float64(), nullable=False))
 TEXTS = pa.list_(pa.field("element", pa.string(), nullable=False))
+# One frame of a trajectory: x, y, z of each bead in turn. A file has lists of one fixed size.
+FRAME = pa.list_(pa.field("element", pa.float32(), nullable=False))
+FRAME_WHOLE = pa.list_(pa.field("element", pa.int16(), nullable=False))
 
 
 @dataclass(frozen=True)
@@ -519,3 +523,51 @@ EVALUATION = Table(
 TABLES: dict[str, Table] = {
     table.name: table for table in (GRID, MOLECULES, FORCE_FIELDS, ATOMISTIC, POTENTIALS, COARSE, SPLITS, EVALUATION)
 }
+
+# Beside the directories of the releases, which share them: one file a run; and the file of a release that names them.
+TRAJECTORIES = "trajectories"
+TRAJECTORIES_FILE = "trajectories.json"
+
+TRAJECTORY = Table(
+    "trajectory",
+    "The beads of one atomistic run, one frame a row; box, spec and all else of the run are in the file's metadata.",
+    ("time_ps",),
+    (
+        _number("time_ps", "ps", "time since the first frame", "t", minimum=0, required=True),
+        Column("potential_kj_mol", REAL, "kJ/mol", "potential energy of the whole box, all atoms counted", "E_pot"),
+        Column(
+            "positions_nm",
+            FRAME,
+            "nm",
+            "x, y, z of each bead in turn, wrapped into the box",
+            "r",
+            required=True,
+        ),
+        Column(
+            "images",
+            FRAME_WHOLE,
+            "",
+            "box lengths to add to each coordinate for the path of the bead without jumps",
+            required=True,
+        ),
+        Column("forces_kj_mol_nm", FRAME, "kJ/mol/nm", "net force on each bead: Fx, Fy, Fz of each in turn", "F"),
+    ),
+)
+
+TRAJECTORY_INDEX = Table(
+    "trajectories",
+    "Bead trajectories of the atomistic runs (an optional download), one run a row.",
+    ("run_id",),
+    (
+        _key("run_id", "run, as in atomistic.parquet", "atomistic.run_id"),
+        MOLECULE_ID,
+        Column("replica", WHOLE, "", "number of the independent replica", required=True, minimum=0),
+        Column("frames", WHOLE, "", "frames", required=True, minimum=1),
+        _number("frame_ps", "ps", "time between two frames", "Δt", above=0, required=True),
+        Column("beads", WHOLE, "", "beads in the box", "N", required=True, minimum=2),
+        _number("box_length_nm", "nm", "edge of the cubic box", "L", above=0, maximum=1000, required=True),
+        Column("file", TEXT, "", f"name of the file in {TRAJECTORIES}/ beside the release's directory", required=True),
+        Column("bytes", WHOLE, "", "its size", required=True, minimum=1),
+        Column("sha256", TEXT, "", "its SHA-256 in hex", required=True),
+    ),
+)

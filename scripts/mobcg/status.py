@@ -30,6 +30,7 @@ STAGES = {
     "judge": "force matching",
     "evaluate_force_matched": "evaluation",
     "evaluate": "evaluation",
+    "pack_trajectory": "release",
     "write_release": "release",
     "make_report": "release",
 }

@@ -10,14 +10,18 @@ import sys
 from collections import Counter
 from pathlib import Path
 
+import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import yaml
 
 from mobcg.__main__ import main
 from mobcg.config import read_config
+from mobcg.database.dataset import load_trajectory
+from mobcg.database.trajectories import read_index
 from mobcg.estimate import Rates, benchmark_seconds, estimate, given_rates, job_seconds, measured_rates
 from mobcg.jobs import workflow_jobs
+from mobcg.observables import radial_distribution, self_diffusion
 from mobcg.plan import Plan, load_plan
 from mobcg.status import plan_status
 from tests.workflow.conftest import MISSING, SMALLEST, WORDS, environment, snakemake
@@ -71,6 +75,20 @@ def test_atomistic_liquids_are_liquids(release: Path) -> None:
             # Neopentane is a gas at this state point; OPLS-AA makes its metastable liquid some 10 % too dense.
             tolerance = 0.12 if row["molecule_id"] == "neopentane" else 0.06
             assert row["density_kg_m3"] == pytest.approx(reference[row["molecule_id"]], rel=tolerance)
+
+
+def test_bead_trajectories_lie_beside_the_release_and_say_what_the_records_say(finished: Path, release: Path) -> None:
+    runs = {row["run_id"]: row for row in rows(release, "atomistic")}
+    liquids = {run for run, row in runs.items() if row["spec"].find('"pristine"') > 0}
+    named = read_index(release)
+    assert {row["run_id"] for row in named} == liquids
+    assert {path.name for path in (finished / "releases/trajectories").iterdir()} == {row["file"] for row in named}
+    for run in liquids:
+        beads, record = load_trajectory(run, release), runs[run]
+        found = self_diffusion(beads)
+        assert abs(found.diffusion_nm2_ns - record["diffusion_nm2_ns"]) < 0.01 * record["diffusion_nm2_ns_se"]
+        deviation = radial_distribution(beads.positions_nm, beads.box_length_nm).rdf - record["rdf"]
+        assert np.linalg.norm(deviation) < 0.3 * np.linalg.norm(record["rdf_se"])
 
 
 def test_inverted_potentials_keep_the_structure_and_lose_the_mobility(release: Path) -> None:

@@ -19,12 +19,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mobcg.database import card, descriptor, diff, manifest
+from mobcg.database import card, descriptor, diff, manifest, trajectories
 from mobcg.database.potential_files import write_release_potentials
 from mobcg.database.tables import Records, assemble, footer
 from mobcg.database.validate import validate
 from mobcg.errors import InputError
 from mobcg.records import atomic_path, work_directory
+from mobcg.schema import TRAJECTORIES, TRAJECTORIES_FILE
 from mobcg.step import run_step
 
 BUILDING = ".building-"
@@ -67,6 +68,7 @@ def build_release(
     repository: Path = Path(),
     commit: str = "unknown",
     force_matched: Mapping[str, Path] | None = None,
+    packed: Sequence[Path] = (),
 ) -> Path:
     """Build, validate and publish a release; return its directory.
 
@@ -86,6 +88,9 @@ def build_release(
         Of the code that made the records, for the footers.
     force_matched
         molecule/model → directory of a force-matched model, which becomes one of `models/force_matched/`.
+    packed
+        Bead trajectories (`mobcg.database.trajectories.write_trajectory`); those of sound runs are published beside the
+        release, with those of the base.
 
     Raises
     ------
@@ -95,6 +100,8 @@ def build_release(
     wanted = manifest.Version.parse(version)
     with work_directory(releases_dir), tempfile.TemporaryDirectory(prefix=BUILDING, dir=releases_dir) as scratch:
         _remove_left_builds(releases_dir, Path(scratch))
+        beads_dir = releases_dir / TRAJECTORIES
+        offered = trajectories.offers(packed, base_release, beads_dir)
         number = 0
         while True:
             published = releases_dir / str(wanted)
@@ -102,11 +109,24 @@ def build_release(
             number += 1
             built = Path(scratch) / str(number) / str(wanted)
             old = base_release or manifest.previous_release(releases_dir, wanted)
-            _fill(built, records, molecules, wanted, old, base_release, models_dir, repository, made_by, force_matched)
+            named = _fill(
+                built,
+                records,
+                molecules,
+                wanted,
+                old,
+                base_release,
+                models_dir,
+                repository,
+                made_by,
+                force_matched or {},
+                offered,
+            )
             if not published.exists():
                 break
             if manifest.checksums_text(built) == (published / manifest.CHECKSUMS).read_text(encoding="ascii"):
                 print(f"{published} holds the same content already; nothing to do", file=sys.stderr)
+                trajectories.publish(named, beads_dir)
                 return published
             print(f"{published} is published with other content; making {wanted.next_micro()}", file=sys.stderr)
             wanted = wanted.next_micro()
@@ -116,6 +136,7 @@ def build_release(
             advice = f"{len(findings)} findings; correct or remove the records they name:\n{shown}"
             raise InputError(f"release {wanted}", "", "a release that is not valid", "no finding", advice)
         _sync(built)
+        trajectories.publish(named, beads_dir)
         built.rename(published)
         _sync_directory(releases_dir)
         manifest.write_latest(releases_dir)
@@ -139,8 +160,10 @@ def _fill(
     models_dir: Path | None,
     repository: Path,
     commit: str,
-    force_matched: Mapping[str, Path] | None,
-) -> None:
+    force_matched: Mapping[str, Path],
+    offered: Sequence[trajectories.Offer],
+) -> list[trajectories.Offer]:
+    """Write all files of a release, and return the bead trajectories that it names."""
     directory.mkdir(parents=True)
     with_evaluation = {"evaluation": (), **records}
     kept = _kept_models(base_release, models_dir)
@@ -148,12 +171,16 @@ def _fill(
     write_release_potentials(directory / "data" / "evaluation.parquet", directory / "potentials")
     if models_dir is not None:
         _copy_plain(models_dir, directory / "models")
-    for name, source in (force_matched or {}).items():
+    for name, source in force_matched.items():
         _copy_plain(source, directory / "models" / "force_matched" / name)
     for name in REPOSITORY_FILES:
         if not (repository / name).is_file():
             raise InputError(repository / name, "", "no such file", "a file of the repository", "Run from its root.")
         shutil.copyfile(repository / name, directory / name)
+    named = trajectories.of_sound_runs(offered, directory / "data" / "atomistic.parquet")
+    if named:
+        index = manifest.json_text([offer.row for offer in named])
+        (directory / TRAJECTORIES_FILE).write_text(index, encoding="utf-8")
     differences = diff.diff(old, directory, str(version))
     texts = {
         "diff.json": manifest.json_text(differences),
@@ -164,6 +191,7 @@ def _fill(
         (directory / name).write_text(text, encoding="utf-8")
     descriptor.write_descriptors(directory)
     (directory / manifest.CHECKSUMS).write_text(manifest.checksums_text(directory), encoding="ascii")
+    return named
 
 
 def _kept_models(base_release: Path | None, models_dir: Path | None) -> set[str]:
@@ -265,6 +293,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--training-set", type=Path, help="write the tables without evaluations here, publish nothing")
     parser.add_argument("--releases", type=Path, default=Path("releases"), help="directory of the releases")
     parser.add_argument("--models", type=Path, help="directory that becomes models/")
+    parser.add_argument("--trajectories", type=Path, nargs="*", default=[], help="bead trajectories to publish")
     parser.add_argument("--repository", type=Path, default=Path(), help="holds LICENSE-DATA and CITATION.cff")
     parser.add_argument("--published", type=Path, help="write the name of the release made into this file")
     options = parser.parse_args(arguments)
@@ -284,6 +313,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 options.repository,
                 commit,
                 force_matched,
+                options.trajectories,
             )
             if options.published:
                 with atomic_path(options.published) as temporary:

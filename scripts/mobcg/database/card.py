@@ -35,9 +35,10 @@ from mobcg.database.descriptor import (
 )
 from mobcg.database.diff import SCORES, mean_scores
 from mobcg.database.splits import VALIDATION_FRACTION
+from mobcg.database.trajectories import FORCE_STEP_KJ_MOL_NM, POSITION_STEP_NM, read_index
 from mobcg.errors import InputError
 from mobcg.pair import CUTOFF_NM, R_NM
-from mobcg.schema import TABLES, Column, Table
+from mobcg.schema import TABLES, TRAJECTORIES, TRAJECTORIES_FILE, TRAJECTORY, Column, Table
 from mobcg.units import NM2_NS_PER_NM2_PS, reduced_time_ps
 
 SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
@@ -54,6 +55,22 @@ A friction that brings D to that of the atomistic liquid leaves g(r) as it is. W
 to bead, as flow, sound and viscosity need, is another question. `neighbour_correlation` measures it: the mean product
 of the displacements of first neighbours over the mean squared displacement, while that reaches a quarter of ρ^(−2/3).
 Mean over the liquids and its standard error:"""
+
+TRAJECTORY_NOTE = """\
+## The beads, frame by frame
+
+An optional download of {megabytes:.1f} MB: centres of mass of the molecules and net forces on them, of {runs} atomistic
+runs of the liquids. The files lie beside the directory of the release, in `{directory}/`, and are shared by all
+releases that hold the run; `{index}` names them with their SHA-256. Positions are rounded to {position:.6f} nm, forces
+to {force:g} kJ/mol/nm; spec, box, mass and temperature are in the metadata of each file.
+
+```
+mobcg release download {version} --trajectories
+python -c 'import mobcg; print(mobcg.load_trajectory("{molecule}", release="{version}").positions_nm.shape)'
+```
+
+{table}
+"""
 
 THERMOSTATS = ("nose_hoover", "langevin", "dpd")
 PRIOR = """\
@@ -100,6 +117,7 @@ def _card(directory: Path, footer: dict[str, str]) -> str:
         liquids=_liquids(directory),
         origins=_origins(directory),
         prior=_prior(directory),
+        trajectories=_trajectories(directory, footer["data_version"]),
         scores=_scores(directory),
         together=_together(directory),
         programs=_programs(directory),
@@ -150,13 +168,16 @@ def data_dictionary() -> str:
 
 
 def _table_dictionary(table: Table) -> str:
+    key = ", ".join(f"`{name}`" for name in table.key)
+    return f"### {table.name}\n\n{table.description} Key: {key}.\n\n{_columns(table)}\n"
+
+
+def _columns(table: Table) -> str:
     rows = [
         (f"`{column.name}`", _type_name(column.type), column.unit, _cell(column.symbol), _meaning(column))
         for column in table.columns
     ]
-    key = ", ".join(f"`{name}`" for name in table.key)
-    columns = _markdown_table(("column", "type", "unit", "symbol", "meaning"), rows)
-    return f"### {table.name}\n\n{table.description} Key: {key}.\n\n{columns}\n"
+    return _markdown_table(("column", "type", "unit", "symbol", "meaning"), rows)
 
 
 def _type_name(kind: pa.DataType) -> str:
@@ -263,6 +284,24 @@ def _prior(directory: Path) -> str:
                     found.append(text)
     table = _markdown_table(("", "limit", "value"), [(*key, "; ".join(values)) for key, values in limits.items()])
     return f"{PRIOR}\n\n{table}\n\n"
+
+
+def _trajectories(directory: Path, version: str) -> str:
+    """Return the section on the bead trajectories; empty where the release names none."""
+    rows = read_index(directory)
+    if not rows:
+        return ""
+    return TRAJECTORY_NOTE.format(
+        runs=len(rows),
+        megabytes=sum(row["bytes"] for row in rows) / 1e6,
+        directory=TRAJECTORIES,
+        index=TRAJECTORIES_FILE,
+        position=POSITION_STEP_NM,
+        force=FORCE_STEP_KJ_MOL_NM,
+        version=version,
+        molecule=rows[0]["molecule_id"],
+        table=_columns(TRAJECTORY) + "\n",
+    )
 
 
 def _scores(directory: Path) -> str:

@@ -1,4 +1,7 @@
-"""A release in one line: `mobcg.load("training")` gives NumPy arrays that a network can learn from."""
+"""A release in one line: `mobcg.load("training")` gives NumPy arrays that a network can learn from.
+
+`mobcg.load_trajectory("benzene")` gives the beads of an atomistic run, where that optional download is there.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,9 @@ from numpy.typing import NDArray
 
 from mobcg.database.download import download_directory
 from mobcg.database.manifest import published_versions
+from mobcg.database.trajectories import read_index, read_published
 from mobcg.errors import InputError
+from mobcg.observables import BeadTrajectory
 from mobcg.schema import TABLES
 
 Arrays = dict[str, NDArray]
@@ -80,6 +85,41 @@ def load(name: str = "training", release: str | Path | None = None, fold: str = 
     there = pq.read_schema(_path(directory, name)).names
     rows = _read(directory, name, [column for column in TABLES[name].arrow_schema.names if column in there])
     return {column: _array(rows[column]) for column in rows.column_names}
+
+
+def load_trajectory(name: str, release: str | Path | None = None, replica: int = 0) -> BeadTrajectory:
+    """Return the bead trajectory of an atomistic run: positions and net forces of the molecules, frame by frame.
+
+    Parameters
+    ----------
+    name
+        A run_id of trajectories.json, or a molecule_id: its run in the smallest box.
+    release
+        As for `load`. The trajectories lie beside its directory: `mobcg release download VERSION --trajectories`.
+    replica
+        Of a molecule; a run_id says it itself.
+
+    Returns
+    -------
+    BeadTrajectory
+        `positions_nm` and `forces_kj_mol_nm` (frames, beads, 3), positions unwrapped; `box_length_nm`, `frame_ps`,
+        `mass_g_mol`, `temperature_k`, and `metadata`.
+
+    Raises
+    ------
+    InputError
+        The release names none of that run or molecule, or the file is not there or another one.
+    """
+    directory = find_release(release)
+    rows = read_index(directory)
+    if not rows:
+        allowed = "a release that publishes bead trajectories"
+        raise InputError("load_trajectory", "release", str(directory), allowed, "See its README.md.")
+    found = [row for row in rows if name == row["run_id"] or (name, replica) == (row["molecule_id"], row["replica"])]
+    if not found:
+        known = sorted({f"{row['molecule_id']} (replica {row['replica']})" for row in rows})
+        raise InputError("load_trajectory", "name", f"{name}, replica {replica}", f"a run_id, or {', '.join(known)}")
+    return read_published(directory, min(found, key=lambda row: row["beads"]))
 
 
 def training_batches(release: str | Path | None = None, fold: str = "all", rows: int = 8192) -> Iterator[Arrays]:

@@ -15,7 +15,19 @@ import yaml
 
 from mobcg.database.manifest import Version, json_text, release_files, sha256_of
 from mobcg.errors import InputError
-from mobcg.schema import FLAG, REAL, SCHEMA_VERSION, TABLES, TEXT, TEXTS, WHOLE, Column, Table
+from mobcg.schema import (
+    FLAG,
+    REAL,
+    SCHEMA_VERSION,
+    TABLES,
+    TEXT,
+    TEXTS,
+    TRAJECTORIES_FILE,
+    TRAJECTORY_INDEX,
+    WHOLE,
+    Column,
+    Table,
+)
 
 LICENSE_NAME = "CC-BY-4.0"
 LICENSE_TITLE = "Creative Commons Attribution 4.0"
@@ -113,6 +125,13 @@ def datapackage(
     footer, citation
         From `footer_of` and `citation_of`.
     """
+    resources = [
+        {**_resource(table, f"data/{name}.parquet", files), "rows": rows[name], "schema": table_schema(table)}
+        for name, table in tables.items()
+    ]
+    if TRAJECTORIES_FILE in files:
+        index = _resource(TRAJECTORY_INDEX, TRAJECTORIES_FILE, files)
+        resources.append({**index, "type": "table", "schema": table_schema(TRAJECTORY_INDEX)})
     return {
         "$schema": "https://datapackage.org/profiles/2.0/datapackage.json",
         "name": NAME,
@@ -125,21 +144,21 @@ def datapackage(
         "keywords": list(KEYWORDS),
         "licenses": [{"name": LICENSE_NAME, "title": LICENSE_TITLE, "path": LICENSE_URL}],
         "contributors": [{"title": name, "roles": ["creator"]} for name in citation["authors"]],
-        "resources": [
-            {
-                "name": table.name,
-                "path": f"data/{table.name}.parquet",
-                "title": table.name,
-                "description": table.description,
-                "format": "parquet",
-                "mediatype": MEDIA_TYPES[".parquet"],
-                "bytes": files[f"data/{table.name}.parquet"]["bytes"],
-                "hash": f"sha256:{files[f'data/{table.name}.parquet']['sha256']}",
-                "rows": rows[table.name],
-                "schema": table_schema(table),
-            }
-            for table in tables.values()
-        ],
+        "resources": resources,
+    }
+
+
+def _resource(table: Table, path: str, files: Files) -> dict[str, Any]:
+    suffix = Path(path).suffix
+    return {
+        "name": table.name,
+        "path": path,
+        "title": table.name,
+        "description": table.description,
+        "format": suffix.removeprefix("."),
+        "mediatype": MEDIA_TYPES[suffix],
+        "bytes": files[path]["bytes"],
+        "hash": f"sha256:{files[path]['sha256']}",
     }
 
 
@@ -230,6 +249,13 @@ def croissant(
     tables: Mapping[str, Table], files: Files, footer: Mapping[str, str], citation: Mapping
 ) -> dict[str, Any]:
     """Return a Croissant 1.0 description (JSON-LD); arguments as for `datapackage`."""
+    distribution = [
+        _file_object(f"{name}.parquet", f"data/{name}.parquet", table.description, "application/x-parquet", files)
+        for name, table in tables.items()
+    ]
+    if TRAJECTORIES_FILE in files:
+        about = TRAJECTORY_INDEX.description, MEDIA_TYPES[".json"]
+        distribution.append(_file_object(TRAJECTORIES_FILE, TRAJECTORIES_FILE, *about, files))
     return {
         "@context": CROISSANT_CONTEXT,
         "@type": "sc:Dataset",
@@ -243,19 +269,7 @@ def croissant(
         "datePublished": published_month(footer["data_version"]),
         "version": footer["data_version"],
         "keywords": list(KEYWORDS),
-        "distribution": [
-            {
-                "@type": "cr:FileObject",
-                "@id": f"{name}.parquet",
-                "name": f"{name}.parquet",
-                "description": table.description,
-                "contentUrl": f"data/{name}.parquet",
-                "contentSize": f"{files[f'data/{name}.parquet']['bytes']} B",
-                "encodingFormat": "application/x-parquet",
-                "sha256": files[f"data/{name}.parquet"]["sha256"],
-            }
-            for name, table in tables.items()
-        ],
+        "distribution": distribution,
         "recordSet": [
             {
                 "@type": "cr:RecordSet",
@@ -267,6 +281,19 @@ def croissant(
             }
             for name, table in tables.items()
         ],
+    }
+
+
+def _file_object(name: str, path: str, description: str, encoding: str, files: Files) -> dict[str, Any]:
+    return {
+        "@type": "cr:FileObject",
+        "@id": name,
+        "name": name,
+        "description": description,
+        "contentUrl": path,
+        "contentSize": f"{files[path]['bytes']} B",
+        "encodingFormat": encoding,
+        "sha256": files[path]["sha256"],
     }
 
 
@@ -297,6 +324,7 @@ def ro_crate(tables: Mapping[str, Table], files: Files, footer: Mapping[str, str
         for number, name in enumerate(citation["authors"], 1)
     ]
     about = {f"data/{name}.parquet": table.description for name, table in tables.items()}
+    about[TRAJECTORIES_FILE] = TRAJECTORY_INDEX.description
     root = {
         "@id": "./",
         "@type": "Dataset",

@@ -1,8 +1,9 @@
 """Fetch a published release from a web server or a directory, and believe nothing that does not verify.
 
-`mobcg release download VERSION [--from URL|DIRECTORY] [--to DIRECTORY] [--sha256 DIGEST]`. SHA256SUMS comes first;
-every file that it names is fetched, resumed where a connection broke, and compared with it; the release appears under
-its name when all of it is there. With `--sha256` SHA256SUMS itself must have that digest.
+`mobcg release download VERSION [--from URL|DIRECTORY] [--to DIRECTORY] [--sha256 DIGEST] [--trajectories]`. SHA256SUMS
+comes first; every file that it names is fetched, resumed where a connection broke, and compared with it; the release
+appears under its name when all of it is there. With `--sha256` SHA256SUMS itself must have that digest. The bead
+trajectories that trajectories.json names come on demand only, from `trajectories/` beside the release.
 """
 
 from __future__ import annotations
@@ -28,8 +29,10 @@ from mobcg.database.manifest import (
     release_files,
     sha256_of,
 )
+from mobcg.database.trajectories import read_index
 from mobcg.errors import InputError
 from mobcg.records import atomic_path, work_directory
+from mobcg.schema import TRAJECTORIES, TRAJECTORIES_FILE
 
 SOURCE_VARIABLE = "MOBCG_RELEASES"
 DEFAULT_MAX_BYTES = 20 * 10**9
@@ -58,6 +61,7 @@ def download(
     destination: Path | None = None,
     max_bytes: int = DEFAULT_MAX_BYTES,
     sha256: str | None = None,
+    trajectories: bool = False,
 ) -> Path:
     """Fetch a release and return its directory, `destination`/`version`.
 
@@ -77,6 +81,8 @@ def download(
     sha256
         Digest that SHA256SUMS must have; without it the source is trusted for what the release is, and checked only
         for having arrived whole.
+    trajectories
+        Fetch the bead trajectories that the release names as well, into `destination`/trajectories.
 
     Raises
     ------
@@ -104,7 +110,40 @@ def download(
             _remove_strangers(files, sums)
             files.rename(target)
         shutil.rmtree(part)
+    if trajectories:
+        _download_trajectories(target, source, max_bytes)
     return target
+
+
+def _download_trajectories(release: Path, source: str, max_bytes: int) -> None:
+    """Fetch the bead trajectories of a release that are not there yet, each to its place when it is whole.
+
+    Raises
+    ------
+    InputError
+        The release names none, or a file that is there already does not verify.
+    DownloadError
+        As `download`.
+    """
+    rows = read_index(release)
+    if not rows:
+        allowed = f"a release with {TRAJECTORIES_FILE}"
+        raise InputError("--trajectories", "", str(release), allowed, "This release publishes no bead trajectories.")
+    place = release.parent / TRAJECTORIES
+    for row in rows:
+        if (place / row["file"]).exists() and not _is_whole(place / row["file"], row["sha256"]):
+            advice = "Delete it and download again."
+            raise InputError(place / row["file"], "", "another file", f"SHA-256 {row['sha256']}", advice)
+    missing = {row["file"]: row["sha256"] for row in rows if not (place / row["file"]).exists()}
+    if not missing:
+        return
+    with work_directory(release.parent / f".{TRAJECTORIES}.part") as part:
+        files = part / "files"
+        _fetch_files(_fetcher(f"{source.rstrip('/')}/{TRAJECTORIES}"), missing, files, max_bytes)
+        place.mkdir(exist_ok=True)
+        for name in missing:
+            (files / name).rename(place / name)
+        shutil.rmtree(part)
 
 
 def _latest(source: str, destination: Path, sha256: str | None) -> tuple[str, str]:
@@ -250,12 +289,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--to", type=Path, help=f"directory to put it in (default: {download_directory()})")
     parser.add_argument("--max-bytes", type=int, default=DEFAULT_MAX_BYTES, help="bound on the size of the release")
     parser.add_argument("--sha256", help="digest that SHA256SUMS must have")
+    parser.add_argument("--trajectories", action="store_true", help="fetch the bead trajectories as well")
     options = parser.parse_args(arguments)
     pooch.get_logger().setLevel("WARNING")
     try:
         if not options.source:
             raise InputError("--from", "", None, "a web address or a directory", f"Or set {SOURCE_VARIABLE}.")
-        print(download(options.version, options.source, options.to, options.max_bytes, options.sha256))
+        bounds = options.max_bytes, options.sha256
+        print(download(options.version, options.source, options.to, *bounds, trajectories=options.trajectories))
     except (InputError, DownloadError) as error:
         print(error, file=sys.stderr)
         return 2

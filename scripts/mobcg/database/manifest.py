@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
@@ -153,6 +153,6 @@ def latest_release(releases_dir: Path) -> Path:
     return releases_dir / str(version)
 
 
-def json_text(content: Mapping) -> str:
+def json_text(content: Mapping | Sequence) -> str:
     """Return JSON as every descriptor of a release is written: readable, Unicode, no NaN, a newline at the end."""
     return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

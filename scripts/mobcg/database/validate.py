@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from mobcg.database.checks import across, files, rows
+from mobcg.database.checks import across, files, rows, trajectories
 from mobcg.database.checks.finding import Finding, ReleaseTables
 from mobcg.database.manifest import json_text
 from mobcg.schema import TABLES
@@ -28,6 +28,7 @@ ACROSS = (
     across.check_splits,
     across.check_mass_law,
     across.check_evaluation,
+    trajectories.check_trajectories,
 )
 
 
@@ -35,7 +36,8 @@ def validate(directory: Path) -> list[Finding]:
     """Return everything that is wrong with a release directory; an empty list where it may be trusted.
 
     Files are compared with SHA256SUMS first, and none that differs is opened. Then come schema, descriptors, values,
-    keys, ids, splits and physics (`mobcg.database.checks.physics`).
+    keys, ids, splits and physics (`mobcg.database.checks.physics`), and last the bead trajectories beside the release,
+    as far as they are there.
     """
     if not directory.is_dir():
         return [Finding("", "", "", str(directory), "a release directory")]
