@@ -38,12 +38,12 @@ rule evaluate:
         unpack(lambda wildcards: PLAN.evaluation_inputs(wildcards.molecule, wildcards.model)),
     output:
         f"{SCALE}/evaluation/{{molecule}}.{{model}}.parquet",
-    wildcard_constraints:
-        model="(?!schnet|hipnn)[a-z0-9_]+",
     log:
         f"{RESULTS}/logs/evaluate/{PLAN.scale.name}/{{molecule}}.{{model}}.log",
     benchmark:
         f"{RESULTS}/benchmarks/evaluate/{PLAN.scale.name}/{{molecule}}.{{model}}.tsv"
+    wildcard_constraints:
+        model="(?!schnet|hipnn)[a-z0-9_]+",
     conda:
         "../envs/lammps.yaml"
     threads: 1
