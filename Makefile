@@ -1,13 +1,14 @@
 # make release   set up, simulate, train, score: a release directory and a report (SCALE=demo|workstation|paper)
 # make test      set up, then every check and test that CI runs
 # make plan      dry run with a summary of each stage
+# make forcematch  force-matched models, their dynamics, studies and transfer alone (SCALE=pilot)
 # make improve   active learning: choose, run and learn from more liquids, round by round, until it stops helping
 # make bench     speed and memory against references
 # make doctor    what is installed and what is missing
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup doctor plan release improve test lint bench
+.PHONY: help setup doctor plan release forcematch improve test lint bench
 
 SCALE ?= demo
 SCALE_NAME := $(basename $(notdir $(SCALE)))
@@ -35,6 +36,11 @@ release: setup
 	@python -m mobcg.controller
 	@exec $(SNAKEMAKE) --cores $(CORES) --logger mobcg --logger-mobcg-scale $(SCALE)
 	@echo "Release: releases/$$(cat results/$(SCALE_NAME)/release.txt)   Report: results/$(SCALE_NAME)/report/report.html"
+
+forcematch: setup
+	@scripts/setup.sh forcematch
+	@python -m mobcg.controller
+	@exec $(SNAKEMAKE) --cores $(CORES) -- forcematch
 
 improve: setup
 	@python -m mobcg.controller

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Makes sure that gmx, csg_inverse, csg_stat and lmp are there, and a Python environment in .venv from the lock.
-# Idempotent: what is there is not installed again. `setup.sh tests` also installs a Slurm for the tests, where it can.
+# Idempotent: what is there is not installed again. `setup.sh forcematch` adds the libraries of the many-body models,
+# `setup.sh tests` those and a Slurm for the tests, where it can.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 
@@ -85,6 +86,13 @@ if [ ! -e "$stamp" ]; then
   [ -x .venv/bin/python ] || python3 -m venv .venv
   .venv/bin/python -m pip install -q --disable-pip-version-check -r requirements.lock
   .venv/bin/python -m pip install -q --disable-pip-version-check --no-deps --no-build-isolation -e .
-  rm -f .venv/.lock-*
+  rm -f .venv/.lock-* .venv/.forcematch-*
+  touch "$stamp"
+fi
+
+stamp=".venv/.forcematch-$(sha256sum <requirements-forcematch.lock | cut -c1-16)"
+if [ -n "${1:-}" ] && [ ! -e "$stamp" ]; then
+  say "Python packages of the many-body models into .venv"
+  .venv/bin/python -m pip install -q --disable-pip-version-check -r requirements-forcematch.lock
   touch "$stamp"
 fi

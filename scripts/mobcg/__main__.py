@@ -10,11 +10,15 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 from mobcg import __version__
 from mobcg.errors import InputError, SimulationError
+
+# What many-body models are built with; an extra, so that the rest of mobcg works without.
+FORCE_MATCHING_LIBRARIES = {"schnet": "graph_pes", "hipnn": "hippynn"}
 
 
 def checked_plan(content: Mapping[str, Any]) -> Any:
@@ -28,6 +32,11 @@ def checked_plan(content: Mapping[str, Any]) -> Any:
     from mobcg.plan import load_plan
 
     plan = load_plan(content)
+    for model in dict.fromkeys(fit["model"] for fit in plan.forcematch.fits.values()):
+        library = FORCE_MATCHING_LIBRARIES.get(model)
+        if library is not None and find_spec(library) is None:
+            advice = "Run `scripts/setup.sh forcematch`, or take the model out of the section forcematch."
+            raise InputError(f"scale {plan.scale.name}", model, f"no Python module {library}", "its library", advice)
     if shutil.which("gmx") is None and "GMXDATA" not in os.environ:
         # A login node need not have GROMACS; each job checks its molecule again before it simulates.
         print("mobcg: no gmx here, so force-field terms are checked by the jobs only", file=sys.stderr)
