@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from mobcg.forcematch.field import Beads, Field
@@ -263,8 +264,9 @@ def _identity(asked: list, model: Field, beads: Beads, start_nm: NDArray) -> str
     digest = hashlib.sha256(json.dumps(asked).encode())
     for array in (start_nm, beads.kinds, beads.molecules, beads.masses_g_mol, beads.bonds):
         digest.update(np.ascontiguousarray(array).tobytes())
-    for name, tensor in model.state_dict().items():
-        digest.update(name.encode() + tensor.detach().cpu().contiguous().numpy().tobytes())
+    for name, value in model.state_dict().items():
+        if isinstance(value, torch.Tensor):  # hippynn keeps constants of its own among them
+            digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
