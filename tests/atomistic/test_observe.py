@@ -4,7 +4,7 @@ import math
 import numpy as np
 import pytest
 
-from mobcg.atomistic.observe import main, record
+from mobcg.atomistic.observe import main, observe, record
 from mobcg.errors import InputError
 from mobcg.observables import BeadTrajectory, MoleculeBeads
 from mobcg.plan import run_id
@@ -90,6 +90,7 @@ def test_a_mapping_changes_no_observable():
             np.testing.assert_allclose(other[name], value, rtol=1e-6, err_msg=name)
         else:
             assert other[name] == value, name
+    assert observe(mapped, SMALL)["diffusion_nm2_ns"] == other["diffusion_nm2_ns"]
 
 
 def test_the_record_of_a_density_asked_for(tmp_path):

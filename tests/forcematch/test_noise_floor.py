@@ -71,6 +71,13 @@ def test_correlation_and_its_time_of_correlated_noise():
     assert decorrelation_ps(trajectory) == pytest.approx(0.5 * (1 + decay) / (1 - decay), rel=0.05)
 
 
+def test_the_end_of_a_series_is_not_before_its_beginning():
+    # Drifting forces: around the corner, the correlation at the last lag would be near that at the first.
+    drift = np.linspace(-1, 1, 12)[:, None, None] * np.ones((1, 2, 3))
+    direct = [np.mean(drift[: 12 - lag] * drift[lag:]) for lag in range(12)]
+    np.testing.assert_allclose(force_autocorrelation(drift), np.array(direct) / direct[0], atol=1e-12)
+
+
 def test_noise_that_is_over_within_a_frame_is_decorrelated_after_one():
     trajectory = BeadTrajectory(np.zeros((500, 400, 3)), 3.5, 1.0, 78.0, 300.0, correlated((500, 400, 3), 0.0, 5))
     assert decorrelation_ps(trajectory) == pytest.approx(1.0, abs=0.05)
