@@ -126,7 +126,10 @@ def test_a_mapping_is_a_run_of_its_own(tmp_path: Path) -> None:
         ({"studies": {"a": {"molecule": "mesitylene", "grids": [{"sigma_nm": [0.4]}]}}}, r"studies\.a\.molecule"),
         ({"studies": {"a": {"molecule": "benzene", "grids": [{"sigma": [0.4]}]}}}, r"sigma"),
         ({"studies": {"a": {"molecule": "benzene", "grids": [{"sigma_nm": [-1]}]}}}, r"greater than 0"),
-        ({"studies": {"a": {"molecule": "neopentane", "mapping": "two", "grids": [{"sigma_nm": [1]}]}}}, r"none: neo"),
+        (
+            {"studies": {"a": {"molecule": "neopentane", "mapping": "two", "grids": [{"sigma_nm": [1]}]}}},
+            r"found 'two'; allowed: a mapping of this file: none",
+        ),
         (
             {
                 "transfer": {

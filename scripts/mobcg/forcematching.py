@@ -12,7 +12,7 @@ from typing import Any
 
 from mobcg.config import Judging, Molecule, Scale, Study, Transfer
 from mobcg.errors import InputError
-from mobcg.molecule import Species, molecules_in_box
+from mobcg.molecule import Species, mapping_of, molecules_in_box
 from mobcg.spec import Spec, run_id
 
 # Raised when a stage is changed such that its old records no longer answer the same question.
@@ -175,11 +175,7 @@ def _known(name: str, molecules: Mapping[str, Molecule], where: str, key: str) -
 
 
 def _mapped_run(asked: ForceMatching, spec: Spec, molecule: Molecule, study: Study, where: str) -> str:
-    mapping = molecule.mappings.get(study.mapping)
-    if mapping is None:
-        allowed = ", ".join(molecule.mappings) or f"none: {molecule.id} has no mappings"
-        raise InputError(where, "mapping", study.mapping, allowed, "Add it to the molecule's file.")
-    return _ask(asked.atomistic, {**spec, "mapping": mapping})
+    return _ask(asked.atomistic, {**spec, "mapping": mapping_of(molecule, study.mapping, where)})
 
 
 def _transfer(
