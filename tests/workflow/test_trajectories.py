@@ -19,6 +19,8 @@ from mobcg.plan import Plan, load_plan
 from tests.workflow.conftest import WORDS, snakemake
 from tests.workflow.test_dry_runs import job_counts
 
+pytestmark = pytest.mark.workflow
+
 BASE = "releases/2026.10.0"
 
 
