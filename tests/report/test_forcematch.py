@@ -1,0 +1,102 @@
+"""What the report says of judged runs."""
+
+import json
+
+import numpy as np
+import pytest
+
+from mobcg.pair import R_NM
+from mobcg.predictor.scoring import Reference
+from mobcg.report.forcematch import Trial, csv_text, false_peak, findings, markdown_table, study_figure, summarise
+
+RDF = 1 - np.exp(-((R_NM / 0.5) ** 12))
+REFERENCE = Reference(78.0, 298.15, 6.7, 200, 1.8, 0.05, RDF, np.full(150, 0.005))
+
+
+def run(start: int = 0, ensemble: str = "nvt", verdict: str = "stable", **changes) -> dict:
+    return {
+        "spec": json.dumps({"model": "schnet"}),
+        "start": start,
+        "ensemble": ensemble,
+        "verdict": verdict,
+        "reason": f"it was {verdict}",
+        "temperature_k": 298.15,
+        "n_molecules": 200,
+        "box_length_nm": 3.1,
+        "diffusion_nm2_ns": 3.6,
+        "diffusion_nm2_ns_se": 0.1,
+        "rdf": RDF.tolist(),
+        "rdf_se": [0.005] * 150,
+        "bead_rdf": None,
+        "pressure_bar": 3900.0,
+        "pressure_bar_se": 10.0,
+        "molecule_energy_kj_mol": -3.0,
+        "molecule_energy_kj_mol_se": 0.1,
+        "core_s_ns_bead": 2.0,
+        "steps_per_second": 100.0,
+        "energy_drift_kt_ns": 0.01,
+    } | changes
+
+
+def trial(sigma_nm: float, *runs: dict, energy_weight: float = 0.1, r2: float = 0.12) -> Trial:
+    settings = {"sigma_nm": sigma_nm, "energy_weight": energy_weight, "cutoff_nm": 0.8}
+    training = {"accuracy": {"test": {"r2": r2, "r2_se": 0.003}}, "seconds": 10.0}
+    return Trial(settings, summarise(runs, REFERENCE), training, "id")
+
+
+def test_means_are_over_the_runs_at_constant_temperature_that_were_stable():
+    rows = [run(), run(1, diffusion_nm2_ns=4.0), run(2, verdict="collapsed", rdf=None), run(ensemble="nve", rdf=None)]
+    judged = summarise(rows, REFERENCE)
+    assert judged.alpha == (pytest.approx(3.8 / 1.8), pytest.approx(0.2 / 1.8))
+    assert judged.error[0] == 0
+    assert judged.verdicts == ("stable", "stable", "collapsed", "stable")
+    assert judged.verdict == "collapsed"
+    assert judged.drift_kt_ns == 0.01
+
+
+def test_a_model_without_a_stable_run_has_no_numbers():
+    judged = summarise([run(verdict="unstable", rdf=None, diffusion_nm2_ns=None, pressure_bar=None)], REFERENCE)
+    assert np.isnan([*judged.alpha, *judged.error, *judged.pressure_bar]).all()
+    assert judged.rdf is None
+
+
+def test_findings_name_what_reproduces_and_what_does_not():
+    unstable = {"verdict": "unstable", "rdf": None}
+    found = [
+        trial(0.3, run()),
+        trial(0.5, run(rdf=(RDF * 1.01).tolist())),
+        trial(0.6, run(rdf=(RDF * 1.02).tolist())),
+        trial(0.5, run(**unstable), energy_weight=0.0, r2=0.05),
+    ]
+    told = findings(found)
+    assert "λ = 0 is unstable. Reproduced: 0 of 1 such settings are stable, of the others 3 of 3." in told[0]
+    assert "a cutoff of 0.6 nm is unstable. Not tried here." in told[1]
+    assert any("Rank correlation of σ and rdf_error over 3 stable settings: +1.00" in line for line in told)
+    assert any("of the others 0.050 to 0.050; here they do separate" in line for line in told)
+    calm = findings([trial(0.5, run(), energy_weight=0.0), trial(0.5, run())])
+    assert "Not reproduced: 1 of 1" in calm[0]
+
+
+def test_the_false_peak_is_that_of_beads_of_different_molecules():
+    peak = np.where(np.abs(R_NM - 0.23) < 0.02, 3.0, 0.0)
+    low, high = trial(0.2, run(bead_rdf=peak.tolist())), trial(0.4, run(bead_rdf=RDF.tolist()))
+    assert false_peak(low.judged) == 3.0
+    assert false_peak(high.judged) < 0.01
+    assert np.isnan(false_peak(trial(0.3, run()).judged))
+    told = findings([low, high])
+    assert any("σ below 0.3 nm: 1 stable settings, the largest 3." in line for line in told)
+
+
+def test_a_figure_shows_every_setting_that_varies_and_those_that_failed():
+    found = [trial(0.3, run()), trial(0.5, run(verdict="frozen", rdf=None)), trial(0.5, run(), energy_weight=0.0)]
+    figure = study_figure(found)
+    axes = [place for place in figure.axes if place.get_xlabel()]
+    assert [place.get_xlabel() for place in axes] == ["sigma_nm", "energy_weight"]
+    shown = sum(len(points.get_offsets()) for points in axes[0].collections)
+    assert shown == len(found)
+
+
+def test_tables():
+    rows = [{"a": "1", "b": "x, y"}, {"a": "2", "b": "–"}]
+    assert markdown_table(rows).splitlines()[2] == "| 1 | x, y |"
+    assert csv_text(rows).splitlines() == ["a,b", '1,"x, y"', "2,–"]
