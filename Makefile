@@ -56,8 +56,10 @@ test: setup lint
 
 # Speed and memory against references measured in the same run.
 bench: setup
+	@scripts/setup.sh forcematch
 	@python -m mobcg.bench --out results/bench.json
 	@python -m mobcg.predictor.bench
+	@python -m mobcg.forcematch.bench --out results/bench_forcematch.json
 
 lint: setup
 	@ruff check
