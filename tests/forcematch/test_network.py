@@ -75,6 +75,21 @@ def test_wrapping_moving_and_a_skin_change_nothing(case):
     same(plain, evaluated(field, beads, positions, skin_nm=0.15))
 
 
+def test_for_dynamics_the_forces_are_the_same(case):
+    field, beads, positions = case
+    plain, quick = (evaluated(one, beads, positions) for one in (field, field.for_dynamics()))
+    np.testing.assert_allclose(quick.energies_kj_mol, plain.energies_kj_mol, rtol=1e-6)
+    largest = float(plain.forces_kj_mol_nm.abs().max())
+    np.testing.assert_allclose(quick.forces_kj_mol_nm, plain.forces_kj_mol_nm, atol=1e-6 * largest)
+
+
+def test_for_dynamics_filters_are_tables():
+    field = small("schnet", 2)
+    names = {name for name, _ in field.for_dynamics().named_buffers()}
+    assert {"between.blocks.0.filter.powers", "within.blocks.0.filter.powers"} <= names
+    assert not any("powers" in name for name, _ in field.named_buffers())
+
+
 def test_no_net_force(case):
     field, beads, positions = case
     np.testing.assert_allclose(evaluated(field, beads, positions).forces_kj_mol_nm.sum(1), 0, atol=1e-8)

@@ -18,7 +18,6 @@ from mobcg.forcematch.network import Network, NetworkField, Reached
 
 ACTIVATIONS = {"softplus": torch.nn.Softplus, "tanh": torch.nn.Tanh}
 ORDERS = {1: HipnnVec, 2: HipnnQuad}
-LIBRARY = "hippynn"
 
 # Plain torch operations: on one core none of hippynn's compiled kernels is faster for one interaction layer, and these
 # need no compiler, keep to torch's threads and give the same bits every time.

@@ -294,7 +294,7 @@ def model_of(options: argparse.Namespace) -> Field | NDArray:
     """
     if options.model_dir is not None:
         model = load(options.model_dir)
-        return model.potential_kj_mol()[0] if isinstance(model, PairForce) else model
+        return model.potential_kj_mol()[0] if isinstance(model, PairForce) else model.for_dynamics()
     record = read_record(options.potential)
     if record["status"] != "ok":
         raise SimulationError(f"the inversion failed: {record['reason']}")

@@ -8,6 +8,7 @@ other: the bonds of the prior hold them, and a second network where a model has 
 
 from __future__ import annotations
 
+import copy
 import importlib
 import warnings
 from collections.abc import Sequence
@@ -57,6 +58,9 @@ class Network(torch.nn.Module):
         """Return the energy of each bead, (beads,)."""
         raise NotImplementedError
 
+    def tabulate(self) -> None:
+        """Replace what depends on one distance alone by tables, where the network has any."""
+
 
 class NetworkField(Field):
     """The prior and networks between and, perhaps, within molecules.
@@ -94,6 +98,14 @@ class NetworkField(Field):
         if self.within is not None:
             each = each + self._beads(self.within, neighbours.kinds, pairs.where(near & same))
         return energies.index_add(0, neighbours.frames, ENERGY_KJ_MOL * each)
+
+    def for_dynamics(self) -> NetworkField:
+        """Return the same model, faster and no longer trainable: same forces but for rounding."""
+        field = copy.deepcopy(self).requires_grad_(False)
+        for network in (field.between, field.within):
+            if network is not None:
+                network.tabulate()
+        return field
 
     def _beads(self, network: Network, kinds: Tensor, pairs: Reached) -> Tensor:
         alone = torch.arange(self.n_kinds, device=kinds.device)

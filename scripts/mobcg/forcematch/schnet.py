@@ -8,6 +8,8 @@ code. Lengths enter in units of the cutoff only, so nm are as good as any.
 
 from __future__ import annotations
 
+import copy
+
 import torch
 from graph_pes.models.components.distances import CosineEnvelope, GaussianSmearing
 from graph_pes.utils.nn import MLP, ShiftedSoftplus
@@ -17,7 +19,7 @@ from mobcg.config import SchNetSettings
 from mobcg.forcematch.network import Network, NetworkField, Reached
 
 ACTIVATIONS = {"softplus": ShiftedSoftplus, "tanh": torch.nn.Tanh}
-LIBRARY = "graph-pes"
+TABLE_POINTS = 1000
 
 
 class Filter(torch.nn.Module):
@@ -25,6 +27,7 @@ class Filter(torch.nn.Module):
 
     def __init__(self, settings: SchNetSettings, activation: torch.nn.Module) -> None:
         super().__init__()
+        self.cutoff_nm = settings.cutoff_nm
         self.expansion = GaussianSmearing(settings.gaussians, settings.cutoff_nm)
         self.weights = MLP([settings.gaussians, settings.filters, settings.filters], activation)
         self.envelope = CosineEnvelope(settings.cutoff_nm)
@@ -32,6 +35,31 @@ class Filter(torch.nn.Module):
     def forward(self, distances_nm: Tensor) -> Tensor:
         """Return W(r), (pairs, filters)."""
         return self.weights(self.expansion(distances_nm[:, None])) * self.envelope(distances_nm)[:, None]
+
+
+class FilterTable(torch.nn.Module):
+    """W(r) of a trained filter, cubic between `TABLE_POINTS` distances with the filter's own values and slopes there.
+
+    Its first derivative is continuous, and is that of the energy: dynamics conserves what it should.
+    """
+
+    def __init__(self, trained: Filter, cutoff_nm: float) -> None:
+        super().__init__()
+        self.step_nm = cutoff_nm / TABLE_POINTS
+        distances = torch.linspace(0, cutoff_nm, TABLE_POINTS + 1, dtype=torch.float64)
+        exact = copy.deepcopy(trained).to("cpu", torch.float64)
+        values, slopes = torch.autograd.functional.jvp(exact, distances, torch.ones_like(distances))
+        rise, before, after = values[1:] - values[:-1], self.step_nm * slopes[:-1], self.step_nm * slopes[1:]
+        powers = torch.cat([values[:-1], before, 3 * rise - 2 * before - after, before + after - 2 * rise], dim=1)
+        self.register_buffer("powers", powers.to(next(trained.parameters())))
+
+    def forward(self, distances_nm: Tensor) -> Tensor:
+        """Return W(r), (pairs, filters)."""
+        place = distances_nm / self.step_nm
+        interval = place.detach().long().clamp(max=TABLE_POINTS - 1)
+        t = (place - interval)[:, None]
+        one, two, three, four = self.powers.index_select(0, interval).chunk(4, dim=1)
+        return one + t * (two + t * (three + t * four))
 
 
 class Interaction(torch.nn.Module):
@@ -67,6 +95,11 @@ class SchNet(Network):
         for block in self.blocks:
             features = features + block(features, pairs)
         return self.energy(features).squeeze(1)
+
+    def tabulate(self) -> None:
+        """Replace the filters, most of the cost, by tables."""
+        for block in self.blocks:
+            block.filter = FilterTable(block.filter, block.filter.cutoff_nm)
 
 
 def build(settings: SchNetSettings, n_kinds: int) -> NetworkField:
