@@ -287,7 +287,7 @@ def test_a_scale_with_an_unknown_molecule(tmp_path: Path) -> None:
 
 
 def test_an_unknown_scale_names_the_known() -> None:
-    with pytest.raises(InputError, match="found 'huge'; allowed: one of demo, paper, pilot, workstation"):
+    with pytest.raises(InputError, match="found 'huge'; allowed: one of demo, paper, pilot, study, workstation"):
         load_scale(config.scale_path("huge", REPOSITORY / "config/scale"))
 
 

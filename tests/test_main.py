@@ -197,7 +197,7 @@ def test_the_scale_of_the_configuration_is_the_default(house: Path, capsys: pyte
         ("", "keys and values"),
         ("version: [", "YAML"),
         ("version: 2026.11.0\ncolour: red", "colour"),
-        ("version: 2026.11.0\nscale: huge", "one of demo, paper, pilot, workstation"),
+        ("version: 2026.11.0\nscale: huge", "one of demo, paper, pilot, study, workstation"),
         ("version: 2026.11.0\nmolecules_dir: nowhere", "nowhere"),
         ("version: 2026.11.0\nbase_release: nowhere", "base_release"),
     ],
