@@ -76,7 +76,9 @@ class StageStatus:
 
 
 def plan_status(plan: Plan, controller_logs: Path = Path(".snakemake/log")) -> list[StageStatus]:
-    """Return the status of each stage; a failed simulation is a record too, with its reason, and counts as done.
+    """Return the status of each stage that has anything to make.
+
+    A failed simulation is a record too, with its reason, and counts as done.
 
     Parameters
     ----------
@@ -104,7 +106,7 @@ def plan_status(plan: Plan, controller_logs: Path = Path(".snakemake/log")) -> l
             _unfinished(status, name, jobs, plan.config.results_dir)
         if any(attempts[job.product] for job in jobs) and name not in status.stopped:
             status.retried.add(name)
-    return list(stages.values())
+    return [stage for stage in stages.values() if stage.planned]
 
 
 def _products(plan: Plan) -> dict[tuple[str, str], list[Job]]:
