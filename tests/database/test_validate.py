@@ -373,6 +373,14 @@ def test_alpha_and_score_must_follow_from_the_curves(editable):
     only(validate(editable.path), "evaluation", "rdf_error")
 
 
+def test_a_score_is_against_the_box_of_its_own_size(editable):
+    row = sound(editable, "evaluation")
+    n_beads = editable.rows("evaluation")[row]["n_beads"]
+    editable.change("evaluation", row, n_beads=n_beads + 100)
+    (finding,) = only(validate(editable.path), "evaluation", "molecule_id")
+    assert f"atomistic run of {n_beads + 100} molecules" in finding.rule
+
+
 # --- splits ---
 
 

@@ -213,10 +213,12 @@ def check_evaluation(release: ReleaseTables) -> Iterator[Finding]:
         columns = sound_columns(rows, table)
         for row in range(len(columns["name"])) if columns else ():
             name, molecule = columns["name"][row], columns["molecule_id"][row]
-            if molecule not in references:
-                yield Finding("evaluation", name, "molecule_id", molecule, "a molecule with a sound atomistic run")
+            liquid = molecule, int(columns["n_beads"][row])
+            if liquid not in references:
+                rule = f"a molecule with a sound atomistic run of {liquid[1]} molecules"
+                yield Finding("evaluation", name, "molecule_id", molecule, rule)
                 continue
-            diffusions, rdf = references[molecule]
+            diffusions, rdf = references[liquid]
             limits = columns["diffusion_nm2_ns"][row] / np.array([diffusions.max(), diffusions.min()])
             alpha = columns["alpha"][row]
             if not limits[0] * (1 - physics.ROUNDING) <= alpha <= limits[1] * (1 + physics.ROUNDING):
@@ -228,15 +230,19 @@ def check_evaluation(release: ReleaseTables) -> Iterator[Finding]:
                 yield Finding("evaluation", name, "rdf_error", shown(columns["rdf_error"][row]), rule)
 
 
-def _atomistic_references(release: ReleaseTables) -> dict[str, tuple[NDArray, NDArray]]:
-    """Return molecule → D of its replicas (n,) and their mean g(r) (150,); synthetic force fields are not meant."""
-    found: dict[str, list[tuple[float, list[float]]]] = {}
-    rows = release.read("atomistic", "molecule_id", "diffusion_nm2_ns", "rdf", "status", "spec")
+def _atomistic_references(release: ReleaseTables) -> dict[tuple[str, int], tuple[NDArray, NDArray]]:
+    """Return (molecule, molecules in the box) → D of its replicas (n,) and their mean g(r) (150,).
+
+    Synthetic force fields are not meant, and another box is another liquid to score against.
+    """
+    found: dict[tuple[str, int], list[tuple[float, list[float]]]] = {}
+    rows = release.read("atomistic", "molecule_id", "n_molecules", "diffusion_nm2_ns", "rdf", "status", "spec")
     for row in rows.filter(pc.field("status") == "ok").to_pylist():
         synthetic = value_at(parsed_json(row["spec"]), ("force_field", "kind")) == "synthetic"
         if not synthetic and row["diffusion_nm2_ns"] and row["rdf"] and len(row["rdf"]) == R_NM.size:
-            found.setdefault(row["molecule_id"], []).append((row["diffusion_nm2_ns"], row["rdf"]))
+            liquid = row["molecule_id"], row["n_molecules"]
+            found.setdefault(liquid, []).append((row["diffusion_nm2_ns"], row["rdf"]))
     return {
-        molecule: (np.array([d for d, _ in runs]), np.mean([g for _, g in runs], axis=0))
-        for molecule, runs in found.items()
+        liquid: (np.array([d for d, _ in runs]), np.mean([g for _, g in runs], axis=0))
+        for liquid, runs in found.items()
     }

@@ -1,0 +1,116 @@
+"""Judged runs become rows of the scoreboard, and proposals become records."""
+
+import json
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mobcg.pair import R_NM
+from mobcg.predictor.force_matched import evaluation_rows, main
+from mobcg.predictor.propose import main as propose
+from mobcg.predictor.scoring import Reference
+from mobcg.predictor.train import main as train
+from mobcg.records import read_record, read_rows, to_arrow, write_record
+from tests.predictor.cases import TEMPERATURE_K, with_friction, write_tables
+
+RDF = 1 - np.exp(-((R_NM / 0.5) ** 12))
+REFERENCE = Reference(78.0, 298.15, 6.7, 200, 1.8, 0.05, RDF, np.full(150, 0.005))
+SPEC = {"kind": "evaluation", "protocol": 1, "molecule_id": "benzene", "model": "schnet", "judgement_id": "0" * 16}
+
+
+def judged(start: int, ensemble: str = "nvt", verdict: str = "stable", diffusion: float | None = 3.6) -> dict:
+    return {
+        "start": start,
+        "ensemble": ensemble,
+        "verdict": verdict,
+        "reason": f"it was {verdict}",
+        "n_molecules": 200,
+        "box_length_nm": 3.1,
+        "diffusion_nm2_ns": diffusion,
+        "diffusion_nm2_ns_se": diffusion and 0.1,
+        "diffusion_yh_nm2_ns": diffusion and 4.1,
+        "pressure_bar": 3900.0,
+        "pressure_bar_se": 10.0,
+        "rdf": (RDF * 1.02).tolist(),
+        "rdf_se": [0.005] * 150,
+        "msd_time_ps": [1.0, 2.0],
+        "msd_nm2": [0.01, 0.02],
+    }
+
+
+def atomistic() -> dict:
+    return {
+        "run_id": "a" * 16,
+        "molecule_id": "benzene",
+        "force_field_id": "f",
+        "replica": 0,
+        "temperature_k": TEMPERATURE_K,
+        "pressure_bar": 1.0,
+        "n_molecules": 200,
+        "mass_g_mol": 78.0,
+        "number_density_nm3": 5.0,
+        "diffusion_nm2_ns": 1.8,
+        "diffusion_nm2_ns_se": 0.05,
+        "rdf": RDF.tolist(),
+        "rdf_se": [0.005] * 150,
+        "status": "ok",
+        "spec": {},
+        "versions": {},
+    }
+
+
+def test_runs_at_constant_temperature_are_the_replicas():
+    rows = evaluation_rows(SPEC, [judged(0), judged(0, "nve"), judged(1)], REFERENCE)
+    assert [row["replica"] for row in rows] == [0, 1]
+    assert rows[0]["alpha"] == pytest.approx(2.0)
+    assert rows[0]["rdf_error"] == pytest.approx(0.02, rel=0.01)
+    assert rows[0]["score"] > 1
+    assert rows[0]["n_beads"] == 200
+    table = to_arrow("evaluation", rows)  # every column of the schema that a score has
+    assert table["status"].to_pylist() == ["ok", "ok"]
+
+
+@pytest.mark.parametrize(
+    ("run", "reason"),
+    [
+        (judged(0, verdict="collapsed"), "collapsed: it was collapsed"),
+        (judged(0, diffusion=None), "too short for a self-diffusion coefficient: it was stable"),
+    ],
+)
+def test_what_is_no_liquid_is_a_failed_row_with_the_reason(run, reason):
+    (row,) = evaluation_rows(SPEC, [run], REFERENCE)
+    assert row["status"] == "failed"
+    assert row["reason"] == reason
+    assert "alpha" not in row
+
+
+def test_the_command_writes_records(tmp_path):
+    pq.write_table(pa.Table.from_pylist([judged(0), judged(1)]), tmp_path / "judged.parquet")
+    write_record(tmp_path / "atomistic.parquet", "atomistic", atomistic())
+    words = ["--spec", json.dumps(SPEC), "--judgement", str(tmp_path / "judged.parquet")]
+    words += ["--atomistic", str(tmp_path / "atomistic.parquet"), "--out", str(tmp_path / "rows.parquet")]
+    assert main(words) == 0
+    assert [row["replica"] for row in read_rows(tmp_path / "rows.parquet")] == [0, 1]
+
+
+def test_a_proposal_is_a_record_of_a_potential(liquids, tmp_path, capsys):
+    tables = write_tables(tmp_path, with_friction(liquids, {"dpd": 7.0}), "benzene")
+    model = tmp_path / "model"
+    assert train(["--tables", str(tables), "--model", "mobcg", "--fold", "benzene", "--out", str(model)]) == 0
+    row = {**atomistic(), "rdf": liquids.rdf[0].tolist(), "number_density_nm3": float(liquids.number_density_nm3[0])}
+    write_record(tmp_path / "atomistic.parquet", "atomistic", row)
+    words = ["--atomistic", str(tmp_path / "atomistic.parquet"), "--out", str(tmp_path / "potential.parquet")]
+    assert propose(["--model-dir", str(model), *words]) == 0
+    record = read_record(tmp_path / "potential.parquet")
+    assert record["origin"] == "predicted"
+    assert record["parent_id"] == "a" * 16
+    assert np.isfinite(record["potential_kj_mol"]).all()
+    # A model that saw the molecule must not propose for it.
+    assert train(["--tables", str(tables), "--model", "mobcg", "--fold", "benzene", "--out", str(tmp_path / "b")]) == 0
+    training = json.loads((tmp_path / "b/training.json").read_text())
+    (tmp_path / "b/training.json").write_text(json.dumps(training | {"trained_on_molecules": ["benzene"]}))
+    capsys.readouterr()
+    assert propose(["--model-dir", str(tmp_path / "b"), *words]) == 2
+    assert "benzene" in capsys.readouterr().err
