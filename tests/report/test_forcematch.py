@@ -7,7 +7,7 @@ import pytest
 
 from mobcg.pair import R_NM
 from mobcg.predictor.scoring import Reference
-from mobcg.report.forcematch import Trial, csv_text, false_peak, findings, markdown_table, study_figure, summarise
+from mobcg.report.forcematch import Trial, csv_text, false_peak, findings, main, markdown_table, study_figure, summarise
 
 RDF = 1 - np.exp(-((R_NM / 0.5) ** 12))
 REFERENCE = Reference(78.0, 298.15, 6.7, 200, 1.8, 0.05, RDF, np.full(150, 0.005))
@@ -94,6 +94,13 @@ def test_a_figure_shows_every_setting_that_varies_and_those_that_failed():
     assert [place.get_xlabel() for place in axes] == ["sigma_nm", "energy_weight"]
     shown = sum(len(points.get_offsets()) for points in axes[0].collections)
     assert shown == len(found)
+
+
+def test_a_scale_without_force_matching_says_so(tmp_path, capsys):
+    words = ["--config", json.dumps({"scale": "demo", "version": "2026.11.0"}), "--out", str(tmp_path / "out")]
+    assert main(words) == 2
+    assert "SCALE=pilot" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
 
 
 def test_tables():

@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
-from mobcg.errors import SimulationError
+from mobcg.errors import InputError, SimulationError
 from mobcg.observables import rdf_error
 from mobcg.pair import R_NM
 from mobcg.plan import Plan, load_plan
@@ -517,8 +517,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="directory for tables and figures")
     options = parser.parse_args(arguments)
     try:
+        plan = load_plan(options.config, "--config")
+        if not plan.forcematch.judgements:
+            advice = "Take a scale that has it: make forcematch SCALE=pilot."
+            raise InputError(f"scale {plan.scale.name}", "forcematch", "nothing", "models, studies or transfer", advice)
         with drawing():
-            write_report(Results(load_plan(options.config, "--config")), options.out)
+            write_report(Results(plan), options.out)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
     except SimulationError as error:
         print(f"error: {error}", file=sys.stderr)
         return 1
