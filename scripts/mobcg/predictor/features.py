@@ -25,6 +25,8 @@ GAMMA_RANGE = (-2.0, 3.0)
 FLOOR_RDF = 1e-9
 # Principal components of the features that are kept: what lies outside them is noise, or a liquid of another kind.
 COMPONENTS = 40
+# Of x h(x) alone, for the mobility: γ says what the potential is, and little of how fast a liquid is.
+MOBILITY_COMPONENTS = 24
 
 
 @dataclass(frozen=True)
@@ -53,6 +55,11 @@ class Structure:
     curves: NDArray[np.float64]
     entropy: NDArray[np.float64]
     neighbours: NDArray[np.float64]
+
+    @property
+    def correlation(self) -> NDArray[np.float64]:
+        """x h(x) alone, (n, 160)."""
+        return self.curves[:, : X.size]
 
 
 def describe(states: States) -> Structure:
@@ -91,20 +98,32 @@ def excess_energy(potential_kj_mol: ArrayLike, structure: Structure, states: Sta
 
 @dataclass(frozen=True)
 class Basis:
-    """Principal components of the curves of the liquids that were learned from: centre (320,) and axes (320, c)."""
+    """Principal components of curves of the liquids that were learned from: centre (k,) and axes (k, c)."""
 
     centre: NDArray
     axes: NDArray
 
     @classmethod
     def of(cls, curves: NDArray) -> Basis:
-        """Return the basis of some curves, (n, 320)."""
+        """Return the basis of some curves, (n, k)."""
         centre = curves.mean(axis=0)
         _, _, axes = np.linalg.svd(curves - centre, full_matrices=False)
         return cls(centre.astype(np.float32), np.ascontiguousarray(axes[:COMPONENTS].T, np.float32))
 
+    @classmethod
+    def levelled(cls, curves: NDArray) -> Basis:
+        """Return a basis of fewer components, of variance 1, λ₂^½, …: the variance λ of each, the largest 1, to the ½.
+
+        Small features of a structure decide about its mobility more than they add to the distance between curves.
+        """
+        plain = cls.of(curves)
+        axes = plain.axes[:, :MOBILITY_COMPONENTS].astype(np.float64)
+        spread = ((curves - plain.centre) @ axes).std(axis=0)
+        kept = spread > 1e-6 * max(spread[0], 1e-300)
+        return cls(plain.centre, np.ascontiguousarray(axes[:, kept] / np.sqrt(spread[kept] * spread[0]), np.float32))
+
     def scores(self, curves: NDArray) -> NDArray[np.float64]:
-        """Return the coordinates (n, c) of curves (n, 320); distances between rows are kept."""
+        """Return the coordinates (n, c) of curves; of a plain basis, distances between rows are kept."""
         return (curves - self.centre) @ self.axes
 
     def strangeness(self, curves: NDArray) -> NDArray[np.float64]:

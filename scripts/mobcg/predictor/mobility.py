@@ -37,7 +37,7 @@ LEAST_NOISE = 0.01
 LOG_MOBILITY = (-12.0, 3.0)
 LOG_CONSTANT = (-2.0, 2.0)
 LENGTH_SCALES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
-NOISES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)
+NOISES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 SETTINGS: dict[str, Sequence[float]] = {"length_scales": LENGTH_SCALES, "noises": NOISES}
 
 
@@ -72,7 +72,10 @@ def predict_mobility(
 
 
 def train_mobility(scores: NDArray, structure: Structure, liquids: Liquids, groups: NDArray) -> tuple[Process, LeftOut]:
-    """Return the process for ln D* of liquids without friction; `scores` are the coordinates of their structure."""
+    """Return the process for ln D* of liquids without friction.
+
+    `scores` are their coordinates in `mobcg.predictor.features.Basis.levelled` of their correlation.
+    """
     relative = np.maximum(liquids.diffusion_nm2_ns_se / liquids.diffusion_nm2_ns, LEAST_NOISE) ** 2
     return fit(
         scores,

@@ -142,8 +142,9 @@ def _propose(model: Any, states: States, thermostat: str, pressure_bar: float | 
     states, structure, rdf_factor = consistent_tail(model, states)
     raw, potential_se = model.raw_potential(structure, states)
     potential = shape(raw, states.rdf)
-    scores = model.basis.scores(structure.curves)
-    mobility, mobility_se = predict_mobility(model.processes["mobility"], scores, structure)
+    mobility, mobility_se = predict_mobility(
+        model.processes["mobility"], model.levels.scores(structure.correlation), structure
+    )
     cavity = cavity_logarithm(raw, states.rdf, states.temperature_k)
     fluid = potential, cavity, states.number_density_nm3, states.temperature_k
     pressure = virial_pressure_bar(*fluid, states.n_beads)

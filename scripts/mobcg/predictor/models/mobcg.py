@@ -78,6 +78,11 @@ class Model:
         return Basis(self.arrays["basis.centre"], self.arrays["basis.axes"])
 
     @cached_property
+    def levels(self) -> Basis:
+        """Components of the correlation, for the mobility."""
+        return Basis(self.arrays["levels.centre"], self.arrays["levels.axes"])
+
+    @cached_property
     def processes(self) -> dict[str, Process]:
         """Name → process: structure, mobility and, where there were rows for them, langevin, dpd and knob."""
         return {name: Process.restore(name, self.arrays) for name in self.settings["processes"]}
@@ -174,9 +179,10 @@ def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callabl
     lesson = Lesson.of(liquids)
     merged, structure, basis, scores = lesson.liquids, lesson.structure, lesson.basis, lesson.scores
     groups, residuals, weights = lesson.groups, lesson.residuals, lesson.weights
+    levels = Basis.levelled(structure.correlation)
     fits: dict[str, tuple[Process, LeftOut] | None] = {
         "structure": lesson.learn(settings),
-        "mobility": train_mobility(scores, structure, merged, groups),
+        "mobility": train_mobility(levels.scores(structure.correlation), structure, merged, groups),
         **{name: train_friction(liquids, merged, structure, groups, name) for name in THERMOSTATS},
         "knob": train_knob(merged, structure, groups),
     }
@@ -199,6 +205,8 @@ def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callabl
     arrays = {
         "basis.centre": basis.centre,
         "basis.axes": basis.axes,
+        "levels.centre": levels.centre,
+        "levels.axes": levels.axes,
         "distance_scale": np.array(_distance_scale(scores, groups)),
         "rdf_error_per_kt": np.array(np.median(rdf_errors / spread[rows])),
     }
