@@ -228,14 +228,18 @@ class Plan:
     def to_publish(self) -> list[str]:
         """Return the runs whose bead trajectory the release publishes: of the liquids, simulated here.
 
-        A run whose record is there and whose trajectory was not kept is left out, not simulated again.
+        A larger box, which checks a correction, is left out. So is a run whose record is there and whose trajectory was
+        not kept; it is not simulated again.
         """
 
         def can_be_had(run: str) -> bool:
             files = self.packed_path(run), self.simulated_beads_path(run)
             return any(Path(path).exists() for path in files) or not Path(self.record_path("atomistic", run)).exists()
 
-        asked = self.to_simulate("atomistic") if self.scale.atomistic.publish_trajectories else []
+        if not self.scale.atomistic.publish_trajectories:
+            return []
+        replicas = {run for spec in self.inversions.values() for run in spec["parent_run_ids"]}
+        asked = [run for run in self.to_simulate("atomistic") if run in replicas]
         return [run for run in asked if self.atomistic[run]["force_field"]["kind"] != "synthetic" and can_be_had(run)]
 
     @property
