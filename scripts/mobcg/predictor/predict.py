@@ -33,10 +33,9 @@ from mobcg.units import BAR_PER_ATM, BAR_PER_KJ_MOL_NM3, thermal_energy_kj_mol
 INSIDE_DISTANCE, EDGE_DISTANCE = 1.0, 2.0
 # ln(ν/ν₀) beyond that of the training rows by more than this: the friction is an extrapolation.
 RATIO_MARGIN = 0.3
-# Multiples of g(r) that a wrong normalisation may call for, and the distance that one must bring it to;
-# looked for in steps, each a part of the one before.
-TAIL_STEPS = (5e-3, 1.25e-3, 3e-4)
-WITHIN_STEPS: NDArray[np.float64] = np.arange(-3, 4.0)
+# Multiples of g(r) that a wrong normalisation may call for, and the share of the distance that one must bring it to. The
+# distance has narrow minima: first the whole range, then around the best.
+TAIL_SCANS: tuple[NDArray[np.float64], ...] = (0.0015 * np.arange(-10, 11.0), 0.0003 * np.arange(-4, 5.0))
 MUCH_NEARER = 0.7
 TAIL_TOLERANCE = 1e-3
 INSIDE, EDGE, OUTSIDE = "inside", "edge", "outside"
@@ -234,8 +233,8 @@ def consistent_tail(model: Any, states: States) -> tuple[States, Structure, NDAr
     factor, distance = np.ones(len(states)), model.distance(structure)
     for row in np.flatnonzero(distance > INSIDE_DISTANCE):
         best, nearest = 1.0, float(distance[row])
-        for step in TAIL_STEPS:
-            trials = best + step * WITHIN_STEPS
+        for changes in TAIL_SCANS:
+            trials = best + changes
             copies = states.take(np.full(trials.size, row))
             found = model.distance(describe(replace(copies, rdf=copies.rdf * trials[:, None])))
             if found.min() < nearest:
