@@ -33,8 +33,8 @@ from mobcg.units import BAR_PER_ATM, BAR_PER_KJ_MOL_NM3, thermal_energy_kj_mol
 INSIDE_DISTANCE, EDGE_DISTANCE = 1.0, 2.0
 # ln(ν/ν₀) beyond that of the training rows by more than this: the friction is an extrapolation.
 RATIO_MARGIN = 0.3
-# Multiples of g(r) that a wrong normalisation may call for, and the share of the distance that one must bring it to. The
-# distance has narrow minima: first the whole range, then around the best.
+# Multiples of g(r) that a wrong normalisation may call for, and the share of the distance that one must bring it to.
+# The distance has narrow minima: first the whole range, then around the best.
 TAIL_SCANS: tuple[NDArray[np.float64], ...] = (0.0015 * np.arange(-10, 11.0), 0.0003 * np.arange(-4, 5.0))
 MUCH_NEARER = 0.7
 TAIL_TOLERANCE = 1e-3
