@@ -123,6 +123,7 @@ def test_a_mapping_is_a_run_of_its_own(tmp_path: Path) -> None:
     ("section", "message"),
     [
         ({"held_ps": {"toluene": 5}}, r"held_ps: found 'toluene'"),
+        ({"held_ps": {"benzene": 3}}, r"held_ps\.benzene.*greater than or equal to 5"),
         ({"studies": {"a": {"molecule": "mesitylene", "grids": [{"sigma_nm": [0.4]}]}}}, r"studies\.a\.molecule"),
         ({"studies": {"a": {"molecule": "benzene", "grids": [{"sigma": [0.4]}]}}}, r"sigma"),
         ({"studies": {"a": {"molecule": "benzene", "grids": [{"sigma_nm": [-1]}]}}}, r"greater than 0"),

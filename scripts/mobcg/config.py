@@ -420,7 +420,7 @@ class ForceMatching(Section):
     sizes: dict[Identifier, list[PositiveInt]] = Field(
         {}, description="molecule → numbers of molecules of further runs at its density"
     )
-    held_ps: dict[Identifier, Positive] = Field(
+    held_ps: dict[Identifier, Annotated[float, Field(ge=5, allow_inf_nan=False)]] = Field(
         {}, description="molecule → how long centres of mass are held for the noise floor"
     )
     studies: dict[Identifier, Study] = {}

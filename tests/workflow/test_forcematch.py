@@ -24,7 +24,7 @@ SECTION = {
     "models": ["pair_fm", "schnet"],
     "schnet": SMALL,
     "judging": {"starts": 1, "equilibration_ps": 3, "nvt_ps": 100, "nve_ps": 5},
-    "held_ps": {"benzene": 3},
+    "held_ps": {"benzene": 6},
     "studies": {
         "one": {"molecule": "benzene", "base": SMALL, "grids": [{"sigma_nm": [0.3, 0.5]}], "judging": SHORT},
     },
@@ -37,7 +37,7 @@ SECTION = {
             "judging": SHORT,
         }
     },
-    "lengths": {"squeeze_ps": 10, "npt_block_ps": 5, "npt_max_ps": 10, "nvt_equilibration_ps": 5, "nvt_ps": 40},
+    "lengths": {"squeeze_ps": 10, "npt_block_ps": 5, "npt_max_ps": 10, "nvt_equilibration_ps": 5, "nvt_ps": 104},
 }
 
 
