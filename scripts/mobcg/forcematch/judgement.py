@@ -47,6 +47,7 @@ from mobcg.units import FS_PER_PS
 
 # A pair potential runs in seconds: at least long enough for a self-diffusion coefficient, at 100 g/mol.
 PAIR_PS_100 = 200.0
+LEAST_FRAMES = 10  # that a g(r) is made of
 CURVE = pa.list_(pa.float64())
 NUMBERS = (
     "temperature_k", "temperature_measured_k", "box_length_nm", "mass_g_mol", "time_step_fs", "production_ps",
@@ -215,13 +216,11 @@ def _of_run(run: Run) -> dict[str, Any]:
         "steps_per_second": run.steps_per_second,
         "core_s_ns_bead": steps_ns / run.steps_per_second / len(run.beads),
     }
-    if run.failure is not None or len(run.trajectory.positions_nm) < 10:
+    if run.failure is not None:
         return row
-    centres = run.centres
-    row |= structure_and_dynamics(centres)
-    if len(run.beads) > run.n_molecules:
-        inter = radial_distribution(run.trajectory.positions_nm, centres.box_length_nm, molecules=run.beads.molecules)
-        row |= {"bead_rdf": inter.rdf.tolist(), "bead_rdf_se": inter.rdf_se.tolist()}
+    if len(run.trajectory.positions_nm) >= LEAST_FRAMES:
+        row |= structure_and_dynamics(run.centres)
+        row |= structure_of_beads(run)
     energy, pressure = run.molecule_energy_kj_mol, run.pressure_bar
     return row | {
         "temperature_measured_k": float(run.temperatures_k.mean()),
@@ -232,6 +231,15 @@ def _of_run(run: Run) -> dict[str, Any]:
         "smallest_distance_nm": float(run.smallest_nm.min()),
         "energy_drift_kt_ns": energy_drift_kt_ns(run),
     }
+
+
+def structure_of_beads(run: Run) -> dict[str, Any]:
+    """Return g(r) of beads of different molecules; nothing for one bead a molecule, whose g(r) is that of centres."""
+    if len(run.beads) == run.n_molecules:
+        return {}
+    box_nm, molecules = run.trajectory.box_length_nm, run.beads.molecules
+    inter = radial_distribution(run.trajectory.positions_nm, box_nm, molecules=molecules)
+    return {"bead_rdf": inter.rdf.tolist(), "bead_rdf_se": inter.rdf_se.tolist()}
 
 
 def structure_and_dynamics(centres: BeadTrajectory) -> dict[str, Any]:
