@@ -99,28 +99,32 @@ def wait_for(condition: Callable[[], object], process: subprocess.Popen | None =
         time.sleep(0.02)
 
 
-def children(process: subprocess.Popen, name: str) -> list[psutil.Process]:
-    """Return the programs of a name that a process has started, itself or through others."""
+def children(process: subprocess.Popen, name: str, *words: str) -> list[psutil.Process]:
+    """Return the programs of a name, these words in their command, that a process started, itself or through others."""
     found = []
     for child in psutil.Process(process.pid).children(recursive=True):
         try:
-            if child.name().startswith(name) and child.status() != psutil.STATUS_ZOMBIE:
+            if child.name().startswith(name) and _lives(child, words):
                 found.append(child)
         except psutil.NoSuchProcess:
             continue
     return found
 
 
-def of_directory(directory: Path) -> list[psutil.Process]:
-    """Return the living processes that work in a directory or below it."""
+def of_directory(directory: Path, *words: str) -> list[psutil.Process]:
+    """Return the living processes that work in a directory or below it, these words in their command."""
     found = []
     for process in psutil.process_iter():
         try:
-            if Path(process.cwd()).is_relative_to(directory) and process.status() != psutil.STATUS_ZOMBIE:
+            if Path(process.cwd()).is_relative_to(directory) and _lives(process, words):
                 found.append(process)
         except (psutil.NoSuchProcess, psutil.AccessDenied, FileNotFoundError):
             continue
     return found
+
+
+def _lives(process: psutil.Process, words: tuple[str, ...]) -> bool:
+    return process.status() != psutil.STATUS_ZOMBIE and {*words} <= {*process.cmdline()}
 
 
 def message(text: str, pattern: str) -> str:
@@ -384,8 +388,7 @@ def snakemake_killed(directory: Path) -> str:
 def frozen(shard: Shard) -> psutil.Process:
     """Return the running step of the shard, stopped until `resume`: a drill that takes its time shows the same."""
     # A program that it is about to start has its command line for an instant: the step is the older one.
-    steps = [each for each in of_directory(shard.directory) if "mobcg.coarse.shard" in each.cmdline()]
-    found = min(steps, key=psutil.Process.create_time)
+    found = min(of_directory(shard.directory, "mobcg.coarse.shard"), key=psutil.Process.create_time)
     found.suspend()
     return found
 
@@ -417,7 +420,7 @@ def release_stopped(directory: Path) -> str:
     for number in (signal.SIGTERM, signal.SIGINT):
         log = shard.directory / f"{number.name}.log"
         process = start(make, log, shard.directory)
-        wait_for(lambda: any({"mdrun", "squeeze"} <= {*each.cmdline()} for each in children(process, "gmx")), process)  # noqa: B023
+        wait_for(lambda: children(process, "gmx", "mdrun", "squeeze"), process)  # noqa: B023
         time.sleep(1)
         began = time.monotonic()
         # make hands SIGTERM on to Snakemake; a terminal sends SIGINT to all of them.

@@ -107,20 +107,22 @@ class Controller:
         return [n for n in jobs if n not in self.known and name in jobs[n].comment and jobs[n].state == "RUNNING"]
 
 
-def simulations(cluster: Slurm, workflow: Path) -> list[psutil.Process]:
-    """Return the molecular dynamics that run in the workflow's jobs at this moment."""
+def simulations(cluster: Slurm, workflow: Path, cpu_s: float = 0) -> list[psutil.Process]:
+    """Return the molecular dynamics of the workflow's jobs that have run for so long."""
     found = []
     for process in cluster.job_processes():
         with contextlib.suppress(psutil.NoSuchProcess):
-            if process.name() == "gmx" and Path(process.cwd()).is_relative_to(workflow) and "-cpi" in process.cmdline():
+            at_work = process.name() == "gmx" and Path(process.cwd()).is_relative_to(workflow)
+            if at_work and "-cpi" in process.cmdline() and process.cpu_times().user >= cpu_s:
                 found.append(process)
     return found
 
 
 def simulation_of(cluster: Slurm, workflow: Path) -> psutil.Process:
     """Wait until a simulation has been under way for a little, and return it."""
-    wait_until(lambda: any(process.cpu_times().user > 2 for process in simulations(cluster, workflow)), timeout_s=300)
-    (simulation,) = simulations(cluster, workflow)
+    found = []
+    wait_until(lambda: found.extend(simulations(cluster, workflow, cpu_s=2)) or found, timeout_s=300)
+    (simulation,) = found
     return simulation
 
 
