@@ -119,7 +119,7 @@ rule evaluate_force_matched:
         spec=lambda wildcards: canonical_json(PLAN.evaluations[f"{wildcards.molecule}.{wildcards.model}"]),
     shell:
         "python -m mobcg.predictor.force_matched --spec {params.spec:q} --judgement {input.judgement}"
-        " --atomistic {input.atomistic} --out {output} 2>&1 | tee {log}"
+        " --training {input.training} --atomistic {input.atomistic} --out {output} 2>&1 | tee {log}"
 
 
 # How much of the net forces any function of the centres of mass can explain: these are held, and the force averaged.

@@ -54,7 +54,8 @@ rule evaluate:
         spec=lambda wildcards: canonical_json(PLAN.evaluations[f"{wildcards.molecule}.{wildcards.model}"]),
         work=lambda wildcards: f"{SCALE}/work/evaluation/{wildcards.molecule}.{wildcards.model}",
         model_dir=lambda wildcards, input: f"--model-dir {Path(input.model).parent}" if "model" in input.keys() else "",
+        training=lambda wildcards, input: f"--training {input.training}" if "training" in input.keys() else "",
     shell:
         "python -m mobcg.predictor.evaluate --spec {params.spec:q} --atomistic {input.atomistic}"
-        " --potential {input.potential} {params.model_dir}"
+        " --potential {input.potential} {params.model_dir} {params.training}"
         " --work {params.work:q} --out {output} 2>&1 | tee {log}"

@@ -27,6 +27,8 @@ ENDINGS = {
     "_fs": "fs",
     "_k": "K",
     "_bar": "bar",
+    "_core_s": "s",
+    "_s_ns_bead": "s/ns",
 }
 
 

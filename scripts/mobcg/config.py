@@ -359,6 +359,7 @@ class Judging(Section):
     equilibration_ps: Positive = 10
     nvt_ps: Positive = 50
     nve_ps: NotNegative = Field(20, description="length of the runs at constant energy; 0: none")
+    npt_ps: NotNegative = Field(0, description="length of the runs at 1 atm, many-body models; 0: none")
 
 
 class Study(Section):

@@ -264,8 +264,10 @@ def _fit_force_field(asked: _Asked, name: str) -> Cost:
 def _judge(asked: _Asked, name: str) -> Cost:
     spec = asked.plan.forcematch.judgements[name]
     n_beads = spec["n_molecules"] or asked.plan.atomistic_spec(spec["target_run_ids"][0])["n_molecules"]
-    ensembles = 2 if spec["nve_ps"] else 1
-    length_ps = spec["starts"] * (ensembles * spec["equilibration_ps"] + spec["nvt_ps"] + spec["nve_ps"])
+    # A run at constant pressure settles twice, at constant volume and then at its pressure.
+    settlings = 1 + (spec["nve_ps"] > 0) + 2 * (spec["npt_ps"] > 0)
+    lengths_ps = settlings * spec["equilibration_ps"] + spec["nvt_ps"] + spec["nve_ps"] + spec["npt_ps"]
+    length_ps = spec["starts"] * lengths_ps
     return Cost(
         2 * STEP_START_S + FIELD_S[spec["model"]] * n_beads * length_ps * FS_PER_PS / FIELD_STEP_FS, RECORD_BYTES
     )

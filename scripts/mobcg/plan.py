@@ -279,12 +279,15 @@ class Plan:
             return {
                 "atomistic": [self.record_path("atomistic", name) for name in judgement["target_run_ids"]],
                 "judgement": self.judgement_path(spec["judgement_id"]),
+                "training": f"{self.fit_dir(judgement['source']['fit_id'])}/training.json",
             }
         parent_id = spec["parent_potential_id"]
         files = {
             "atomistic": [self.record_path("atomistic", name) for name in self.parent_runs(parent_id)],
             "potential": self.potential_path(parent_id),
         }
+        if parent_id in self.forcematch.fits:
+            return files | {"training": f"{self.fit_dir(parent_id)}/training.json"}
         if model not in TRAINED_MODELS:
             return files
         fold = molecule_id if molecule_id in self.folds else "all"

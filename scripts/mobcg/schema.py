@@ -16,7 +16,7 @@ import pyarrow as pa
 # release may misread the new one. Minor: a table, column or allowed value added, a null allowed; old code still reads
 # all that it knew. Patch: wording only. A release of another major version is not read, one of an older minor version
 # is: it may lack the columns that came later.
-SCHEMA_VERSION = "1.3.0"
+SCHEMA_VERSION = "1.4.0"
 DATA_LICENSE = "CC-BY-4.0"
 
 TEXT = pa.string()
@@ -512,6 +512,16 @@ EVALUATION = Table(
         _number("score", "", "sqrt((e/0.1)² + (ln α/ln 2)²), smaller is better", "S", minimum=0, expected=True),
         _number("score_se", "", "its standard error, from those of e and α", "SE(S)", minimum=0),
         RETRIES,
+        _number(
+            "training_core_s", "s", "core-seconds that a force-matched model took to train; null for others", minimum=0
+        ),
+        _number(
+            "md_core_s_ns_bead",
+            "s/ns",
+            "core-seconds of dynamics per nanosecond and bead of a many-body model; null for pair potentials, which "
+            "LAMMPS runs",
+            above=0,
+        ),
         _curve("potential_kj_mol", "kJ/mol", "the pair potential that was run", "U(r)"),
         *STRUCTURE,
         *DISPLACEMENT,

@@ -412,10 +412,11 @@ def test_npt_holds_the_density_at_which_the_pressure_is_the_one_asked_for(tmp_pa
     assert at_density.pressure_bar == pytest.approx(1.0, abs=60)
 
 
-def test_npt_of_a_liquid_that_only_its_box_held_together_evaporates(tmp_path):
+@pytest.mark.parametrize("pressure_bar", [1.01325, -3000.0], ids=["slowly", "so fast that it cools"])
+def test_npt_of_a_liquid_that_only_its_box_held_together_evaporates(pressure_bar, tmp_path):
     state = {key: SOFT_STATE[key] for key in ("mass_g_mol", "temperature_k", "number_density_nm3", "n_beads", "seed")}
     lengths = {"equilibration_ps_100": 20.0, "production_ps_100": 60.0}
-    gone = simulate_npt(SOFT, **state, **lengths, pressure_bar=1.01325, directory=tmp_path)
+    gone = simulate_npt(SOFT, **state, **lengths, pressure_bar=pressure_bar, directory=tmp_path)
     assert gone.number_density_nm3 is None
     assert "evaporates" in gone.reason
 

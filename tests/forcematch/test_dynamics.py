@@ -5,14 +5,16 @@ import torch
 from mobcg.errors import InputError
 from mobcg.forcematch import dynamics
 from mobcg.forcematch.dynamics import simulate, steps_per_second
-from mobcg.observables import radial_distribution
+from mobcg.forcematch.molecules import whole_molecules
+from mobcg.observables import block_mean, radial_distribution
 from mobcg.pair import R_EDGES_NM, R_NM
 from mobcg.units import BAR_PER_KJ_MOL_NM3, thermal_energy_kj_mol
 from tests.forcematch.boxes import TEMPERATURE_K, dimers, lattice
-from tests.forcematch.fields import SoftSpheres
+from tests.forcematch.fields import SoftSpheres, Well
 
 KT = thermal_energy_kj_mol(TEMPERATURE_K)
 SHORT = {"temperature_k": TEMPERATURE_K, "ensemble": "nvt", "equilibration_ps": 0.5, "production_ps": 0.6, "seed": 5}
+AT_PRESSURE = {"ensemble": "npt", "pressure_bar": 2000.0}
 
 
 def run(box, field=None, **changes):
@@ -21,7 +23,8 @@ def run(box, field=None, **changes):
 
 def same_bits(one, other):
     np.testing.assert_array_equal(one.trajectory.positions_nm, other.trajectory.positions_nm)
-    for name in ("temperatures_k", "potential_kj_mol", "conserved_kj_mol", "pressures_bar", "smallest_nm", "times_ps"):
+    names = "temperatures_k potential_kj_mol conserved_kj_mol pressures_bar smallest_nm volumes_nm3 times_ps"
+    for name in names.split():
         np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
 
 
@@ -49,13 +52,13 @@ def test_the_field_is_left_as_it_is():
     assert field.training
 
 
-@pytest.mark.parametrize("ensemble", ["nvt", "nve"])
+@pytest.mark.parametrize("ensemble", [{"ensemble": "nvt"}, {"ensemble": "nve"}, AT_PRESSURE])
 def test_an_interrupted_run_goes_on_bit_by_bit(ensemble, tmp_path, monkeypatch):
     """Stopped in the equilibration and again in the production."""
     monkeypatch.setattr(dynamics, "CHECKPOINT_INTERVAL_S", 0.0)
     monkeypatch.setattr(dynamics, "PROGRESS_INTERVAL_S", 0.0)
     checkpoint, steps, lines = tmp_path / "run.npz", [], []
-    whole = run(dimers(), ensemble=ensemble, time_step_fs=5.0, say=steps.append)
+    whole = run(dimers(), **ensemble, time_step_fs=5.0, say=steps.append)
 
     def stop_at(count):
         def say(line):
@@ -67,8 +70,8 @@ def test_an_interrupted_run_goes_on_bit_by_bit(ensemble, tmp_path, monkeypatch):
 
     for count in (len(steps) // 4, 3 * len(steps) // 4):
         with pytest.raises(KeyboardInterrupt):
-            run(dimers(), ensemble=ensemble, time_step_fs=5.0, checkpoint=checkpoint, say=stop_at(count))
-    resumed = run(dimers(), ensemble=ensemble, time_step_fs=5.0, checkpoint=checkpoint, say=lines.append)
+            run(dimers(), **ensemble, time_step_fs=5.0, checkpoint=checkpoint, say=stop_at(count))
+    resumed = run(dimers(), **ensemble, time_step_fs=5.0, checkpoint=checkpoint, say=lines.append)
     assert len(lines) == len(steps)  # none twice: it went on, and did not begin again
     same_bits(whole, resumed)
 
@@ -127,6 +130,36 @@ def test_the_pressure_is_that_of_the_virial_of_g():
     assert pressure == pytest.approx(expected, abs=4 * error + 0.003 * expected)
 
 
+@pytest.mark.parametrize("box", [lattice(100, 6.0), dimers()], ids=["beads", "dimers"])
+def test_at_its_own_pressure_a_liquid_keeps_its_volume(box):
+    beads, positions, edge = box
+    lengths = {"equilibration_ps": 3, "production_ps": 30}
+    there = run(box, **lengths)
+    pressure, _ = there.pressure_bar
+    start = positions * 1.04, edge * 1.04  # an eighth too large
+    if len(beads.bonds):
+        start = whole_molecules(positions, beads, edge), edge * 1.04
+    found = run((beads, *start), ensemble="npt", pressure_bar=pressure, **lengths)
+    mean, mean_error = block_mean(found.volumes_nm3[len(found.volumes_nm3) // 3 :])
+    assert found.volumes_nm3[0] == pytest.approx(1.04**3 * edge**3)
+    assert mean == pytest.approx(edge**3, abs=4 * mean_error + 0.02 * edge**3)
+    assert found.temperatures_k.mean() == pytest.approx(TEMPERATURE_K, rel=0.04)
+
+
+@pytest.mark.parametrize(
+    ("field", "pressure", "reason"),
+    [
+        (None, -3000.0, "evaporates: the volume is 2."),
+        (Well(0.05, 0.95), 1e5, "collapses: the box shrank to twice the"),
+        (Well(0.05), 1e5, "collapses: the volume is 0."),
+    ],
+)
+def test_a_volume_that_runs_away_ends_the_run(field, pressure, reason):
+    found = run(lattice(), field, ensemble="npt", pressure_bar=pressure, production_ps=60)
+    assert reason in found.failure
+    assert "in the production" in found.failure
+
+
 def test_steps_are_counted():
     assert 10 < steps_per_second(SoftSpheres(), *lattice(), seconds=0.2) < 1e5
 
@@ -177,6 +210,8 @@ def test_a_box_that_is_too_small_is_refused():
 
 def test_an_unknown_ensemble_and_no_production_are_refused():
     with pytest.raises(ValueError, match="none of"):
+        run(lattice(), ensemble="muvt")
+    with pytest.raises(ValueError, match="pressure None"):
         run(lattice(), ensemble="npt")
     with pytest.raises(ValueError, match="no run"):
         run(lattice(), production_ps=0)

@@ -6,11 +6,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from mobcg.coarse.simulate import simulate_npt
 from mobcg.config import Judging
 from mobcg.forcematch.judgement import SCHEMA, judged, main, starts
+from mobcg.forcematch.pair_table import PairTable
 from mobcg.forcematch.storage import save_failure
 from mobcg.observables import BeadTrajectory
 from mobcg.spec import run_id
+from mobcg.units import BAR_PER_ATM, mass_density_kg_m3
 from tests.forcematch.cases import known_frames
 from tests.forcematch.fields import SoftSpheres
 from tests.inversion.cases import known_potential
@@ -65,6 +68,38 @@ def test_a_field_is_run_in_both_ensembles_and_not_run_again(liquid, tmp_path):
     lines.clear()
     assert judged(SPEC, field, [liquid], tmp_path, lines.append) == rows
     assert lines == []
+
+
+def test_a_density_at_1_atm_where_the_liquid_holds_one_and_a_reason_where_not(liquid, tmp_path):
+    spec = {**SPEC, "nve_ps": 0, "npt_ps": 12}
+    _, row = judged(spec, SoftSpheres(epsilon_kj_mol=400.0, cutoff_nm=0.62), [liquid], tmp_path, silent)
+    assert row["ensemble"] == "npt"
+    assert row["verdict"] == "no density"
+    assert "it evaporates: the volume is 2." in row["reason"]
+    assert row["core_s_ns_bead"] > 0
+
+
+def test_the_density_at_1_atm_is_that_of_lammps(liquid, tmp_path):
+    """The same potential, deep enough for a liquid; that of LAMMPS in a Nosé-Hoover barostat."""
+    spec, deep = {**SPEC, "nvt_ps": 2, "nve_ps": 0, "npt_ps": 30}, 2 * known_potential()
+    row = judged(spec, PairTable(deep), [liquid], tmp_path, silent)[-1]
+    theirs = simulate_npt(
+        deep,
+        mass_g_mol=liquid.mass_g_mol,
+        temperature_k=liquid.temperature_k,
+        number_density_nm3=liquid.number_density_nm3,
+        n_beads=liquid.positions_nm.shape[1],
+        pressure_bar=BAR_PER_ATM,
+        equilibration_ps_100=30,
+        production_ps_100=300,
+        seed=1,
+        directory=tmp_path / "lammps",
+    )
+    assert row["verdict"] == "stable", row["reason"]
+    error = np.hypot(row["density_1atm_kg_m3_se"], theirs.density_kg_m3_se)
+    assert error < 0.02 * theirs.density_kg_m3
+    assert row["density_1atm_kg_m3"] == pytest.approx(theirs.density_kg_m3, abs=4 * error)
+    assert theirs.density_kg_m3 > 1.1 * mass_density_kg_m3(liquid.number_density_nm3, liquid.mass_g_mol)
 
 
 def test_a_field_that_falls_in_on_itself_is_a_row_that_says_so(liquid, tmp_path):

@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 
 from mobcg.forcematch.field import Beads
+from mobcg.forcematch.molecules import whole_molecules
 from mobcg.forcematch.motion import Chain, Forces, Motion, longest_step_fs, maxwell_velocities
 from mobcg.forcematch.pair_table import PairTable
+from mobcg.observables import block_mean
 from mobcg.units import ANGSTROM_PER_NM, FS_PER_PS, thermal_energy_kj_mol
 from tests.forcematch.boxes import TEMPERATURE_K, dimers, lattice
 from tests.forcematch.fields import SoftSpheres, Well
@@ -146,3 +148,38 @@ def test_pressure_of_free_beads():
     beads, _, edge = lattice()
     pascal = len(beads) / (edge * 1e-9) ** 3 * 1.380649e-23 * motion.temperature_k
     assert motion.pressure_bar == pytest.approx(pascal / 1e5)
+
+
+def test_volumes_of_free_beads_are_those_of_the_ideal_gas():
+    """Of molecules that feel nothing: exp(−PV/kT) V^N, with mean (N + 1) kT/P and variance (N + 1) (kT/P)²."""
+    for box, n in ((lattice(20), 20), (dimers(20), 20)):
+        motion, random = moving(box, SoftSpheres(0.0, 0.2, bond_kj_mol_nm2=0.0)), np.random.default_rng(0)
+        kt_over_p = motion.find.box_length_nm**3 / (n + 1)
+        volumes = []
+        for _ in range(6000):
+            volume = motion.find.box_length_nm**3 + random.uniform(-12, 12) * kt_over_p
+            if volume > 0.1:  # of 2 nm³ and more
+                motion.try_volume(volume, KT / kt_over_p, KT, random.random())
+            volumes.append(motion.find.box_length_nm**3 / kt_over_p)
+        mean, error = block_mean(np.array(volumes))
+        assert error < 0.02 * mean
+        assert mean == pytest.approx(n + 1, abs=4 * error)
+        assert np.std(volumes) == pytest.approx((n + 1) ** 0.5, rel=0.15)
+
+
+def test_a_volume_without_an_energy_is_not_taken():
+    motion = moving(lattice())
+    edge, energy, positions = motion.find.box_length_nm, motion.energy_kj_mol, motion.positions_nm.copy()
+    motion.find.model.epsilon_kj_mol.data.fill_(math.nan)
+    assert not motion.try_volume(1.01 * edge**3, 0.0, KT, chance=0.0)
+    assert (motion.find.box_length_nm, motion.energy_kj_mol) == (edge, energy)
+    np.testing.assert_array_equal(motion.positions_nm, positions)
+
+
+def test_molecules_keep_their_shape_in_another_volume():
+    beads, positions, edge = dimers()
+    motion = moving((beads, whole_molecules(positions, beads, edge), edge))
+    before = np.diff(motion.positions_nm.reshape(-1, 2, 3), axis=1)
+    assert motion.try_volume(1.1 * edge**3, -1e6, KT, chance=0.5)
+    assert motion.find.box_length_nm == pytest.approx(1.1 ** (1 / 3) * edge)
+    np.testing.assert_allclose(np.diff(motion.positions_nm.reshape(-1, 2, 3), axis=1), before, atol=1e-12)

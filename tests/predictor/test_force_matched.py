@@ -33,6 +33,7 @@ def judged(start: int, ensemble: str = "nvt", verdict: str = "stable", diffusion
         "diffusion_yh_nm2_ns": diffusion and 4.1,
         "pressure_bar": 3900.0,
         "pressure_bar_se": 10.0,
+        "core_s_ns_bead": 0.5,
         "rdf": (RDF * 1.02).tolist(),
         "rdf_se": [0.005] * 150,
         "msd_time_ps": [1.0, 2.0],
@@ -91,8 +92,24 @@ def test_the_command_writes_records(tmp_path):
     write_record(tmp_path / "atomistic.parquet", "atomistic", atomistic())
     words = ["--spec", json.dumps(SPEC), "--judgement", str(tmp_path / "judged.parquet")]
     words += ["--atomistic", str(tmp_path / "atomistic.parquet"), "--out", str(tmp_path / "rows.parquet")]
-    assert main(words) == 0
-    assert [row["replica"] for row in read_rows(tmp_path / "rows.parquet")] == [0, 1]
+    (tmp_path / "training.json").write_text(json.dumps({"seconds": 12.0, "threads": 2}))
+    assert main([*words, "--training", str(tmp_path / "training.json")]) == 0
+    rows = read_rows(tmp_path / "rows.parquet")
+    assert [row["replica"] for row in rows] == [0, 1]
+    assert {(row["training_core_s"], row["md_core_s_ns_bead"]) for row in rows} == {(24.0, 0.5)}
+    (tmp_path / "training.json").write_text(json.dumps({"failure": "the loss is nan"}))
+    assert main([*words, "--training", str(tmp_path / "training.json")]) == 0
+    assert read_rows(tmp_path / "rows.parquet")[0]["training_core_s"] is None
+
+
+def test_the_density_at_1_atm_is_that_of_the_run_from_the_same_start():
+    held = {**judged(1, "npt"), "density_1atm_kg_m3": 870.0, "density_1atm_kg_m3_se": 2.0}
+    lost = {**judged(0, "npt", verdict="no density"), "reason": "it evaporates"}
+    first, second = evaluation_rows(SPEC, [judged(0), lost, judged(1), held], REFERENCE)
+    assert first["status"] == second["status"] == "ok"
+    assert first["reason"] == "no density at 1 atm: it evaporates"
+    assert "density_1atm_kg_m3" not in first
+    assert (second["density_1atm_kg_m3"], second["density_1atm_kg_m3_se"]) == (870.0, 2.0)
 
 
 def test_a_proposal_is_a_record_of_a_potential(liquids, tmp_path, capsys):

@@ -23,7 +23,7 @@ SHORT = {"starts": 1, "equilibration_ps": 2, "nvt_ps": 10, "nve_ps": 0}
 SECTION = {
     "models": ["pair_fm", "schnet"],
     "schnet": SMALL,
-    "judging": {"starts": 1, "equilibration_ps": 3, "nvt_ps": 100, "nve_ps": 5},
+    "judging": {"starts": 1, "equilibration_ps": 3, "nvt_ps": 100, "nve_ps": 5, "npt_ps": 5},
     "held_ps": {"benzene": 6},
     "studies": {
         "one": {"molecule": "benzene", "base": SMALL, "grids": [{"sigma_nm": [0.3, 0.5]}], "judging": SHORT},
@@ -67,6 +67,9 @@ def test_the_models_are_on_the_scoreboard(matched: Path) -> None:
         assert 0 < row["rdf_error"] < 0.5
         assert row["alpha"] > 1
         assert row["pressure_bar"] is not None
+        assert row["training_core_s"] > 0
+        assert row["density_1atm_kg_m3"] is not None or row["reason"].startswith("no density at 1 atm: ")
+        assert (row["md_core_s_ns_bead"] is None) == (model == "pair_fm")
 
 
 def test_the_report_has_the_floor_the_study_and_the_transfer(matched: Path) -> None:

@@ -18,6 +18,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from mobcg.coarse.simulate import VOLUME_RANGE
 from mobcg.forcematch.field import Beads, Field
 from mobcg.forcematch.molecules import centres_of_mass, whole_molecules
 from mobcg.forcematch.motion import (
@@ -31,13 +32,17 @@ from mobcg.forcematch.motion import (
 )
 from mobcg.observables import BeadTrajectory, block_mean
 from mobcg.records import atomic_path
-from mobcg.units import FS_PER_PS
+from mobcg.units import BAR_PER_KJ_MOL_NM3, FS_PER_PS
 
-ENSEMBLES = ("nvt", "nve")
+ENSEMBLES = ("nvt", "nve", "npt")
 # Times of a molecule of 100 g/mol, as in the coarse runs; they grow with sqrt(m).
 FRAME_PS_100 = 0.72
 THERMOSTAT_PERIOD_PS_100 = 0.5
 SAMPLE_EVERY = 10  # steps
+# At constant pressure the volume is moved now and then, by so much that about half of the moves are taken.
+VOLUME_EVERY = 10  # steps
+VOLUME_FRACTION = 0.03  # of the volume: the largest of the first moves
+TRIALS, TOO_FEW, TOO_MANY, ADAPTATION = 20, 0.25, 0.75, 1.1
 # What no sound run does: the temperature, in units of that asked for, in so many steps on end, and the potential energy
 # per bead, counted from the start, in kT.
 HOT, HOT_STEPS = 2.0, 100
@@ -57,10 +62,12 @@ class Run:
     beads
         What the beads are.
     ensemble, time_step_fs
-        "nvt" or "nve", and the time step that was used.
+        "nvt", "nve" or "npt", and the time step that was used.
     times_ps, temperatures_k, potential_kj_mol, conserved_kj_mol, pressures_bar
         Series; energies are of the whole box. Conserved is what the equations of motion keep: the total energy, with
         that of the thermostat where there is one. The first sample is the start of the production.
+    volumes_nm3
+        Series; they change at constant pressure, where `trajectory` has no frames.
     smallest_nm
         Series of the smallest distance between beads of two molecules; infinite where no pair is within the cutoff.
     failure
@@ -79,6 +86,7 @@ class Run:
     conserved_kj_mol: NDArray[np.float64]
     pressures_bar: NDArray[np.float64]
     smallest_nm: NDArray[np.float64]
+    volumes_nm3: NDArray[np.float64]
     failure: str | None
     seconds: float
     steps_per_second: float
@@ -118,15 +126,18 @@ def simulate(
     equilibration_ps: float,
     production_ps: float,
     seed: int,
+    pressure_bar: float | None = None,
     time_step_fs: float | None = None,
     say: Callable[[str], None] | None = None,
     checkpoint: Path | None = None,
 ) -> Run:
-    """Run a field from some positions: equilibration at constant temperature, then production.
+    """Run a field from some positions: equilibration at constant volume and temperature, then production.
 
     At constant energy ("nve") the production begins with the mean energy of the second half of the equilibration, so
-    that its temperature is that asked for and not that of an instant. The same arguments give the same bits on one
-    thread, whether or not the run was interrupted.
+    that its temperature is that asked for and not that of an instant. At constant pressure ("npt") volumes are tried by
+    Metropolis' rule between steps at constant temperature; a run whose volume leaves `VOLUME_RANGE` ends there, and so
+    does one whose box is down to twice the cutoff. The same arguments give the same bits on one thread, whether or not
+    the run was interrupted.
 
     Parameters
     ----------
@@ -139,7 +150,9 @@ def simulate(
     equilibration_ps, production_ps
         Lengths, rounded up to whole frames.
     seed
-        Of the velocities, Maxwell's.
+        Of the velocities, Maxwell's, and of the volumes.
+    pressure_bar
+        Of the ensemble "npt".
     time_step_fs
         `longest_step_fs` of the start where it is None.
     say
@@ -153,25 +166,31 @@ def simulate(
     InputError
         The box is less than twice the cutoff.
     ValueError
-        The ensemble is unknown, or there is no production.
+        The ensemble is unknown, or there is no production, or a pressure is missing.
     """
     if ensemble not in ENSEMBLES:
         raise ValueError(f"ensemble {ensemble!r} is none of {ENSEMBLES}")
+    if (ensemble == "npt") != (pressure_bar is not None):
+        raise ValueError(f"ensemble {ensemble!r} and pressure {pressure_bar} bar")
     if production_ps <= 0:
         raise ValueError(f"{production_ps:g} ps of production are no run")
     start = whole_molecules(positions_nm, beads, box_length_nm)
     step_fs = time_step_fs or longest_step_fs(model, beads, start, box_length_nm, temperature_k)
     unit = time_unit(float(beads.masses_g_mol.sum()) / (int(beads.molecules.max()) + 1))
     plan = _Plan.of(ensemble, step_fs, FRAME_PS_100 * unit, equilibration_ps, production_ps)
-    asked = [plan.settling, plan.producing, step_fs, ensemble, temperature_k, box_length_nm, seed]
+    asked = [plan.settling, plan.producing, step_fs, ensemble, temperature_k, box_length_nm, seed, pressure_bar]
     identity = _identity(asked, model, beads, start)
     state = (checkpoint and _State.load(checkpoint, identity)) or _State(
-        start, maxwell_velocities(beads, temperature_k, seed)
+        start,
+        maxwell_velocities(beads, temperature_k, seed),
+        box_length_nm,
+        largest_nm3=VOLUME_FRACTION * box_length_nm**3,
     )
-    motion = Motion(Forces(model, beads, box_length_nm), state.positions_nm, state.velocities_nm_ps)
+    motion = Motion(Forces(model, beads, state.box_length_nm), state.positions_nm, state.velocities_nm_ps)
     chain = Chain(3 * len(beads) - 3, temperature_k, THERMOSTAT_PERIOD_PS_100 * unit)
-    failure = _Runner(motion, chain, state, plan, temperature_k, say, checkpoint, identity).run()
-    samples = np.array(state.samples).reshape(-1, 6).T
+    barostat = None if pressure_bar is None else _Barostat(pressure_bar / BAR_PER_KJ_MOL_NM3, box_length_nm**3, seed)
+    failure = _Runner(motion, chain, state, plan, temperature_k, say, checkpoint, identity, barostat).run()
+    samples = np.array(state.samples).reshape(-1, 7).T
     frames = np.array(state.frames).reshape(-1, len(beads), 3)
     mean_mass = float(beads.masses_g_mol.mean())
     trajectory = BeadTrajectory(frames, box_length_nm, plan.frame_steps * plan.step_ps, mean_mass, temperature_k)
@@ -219,7 +238,7 @@ class _Plan:
         return self.settling + self.producing
 
     def has_thermostat(self, step: int) -> bool:
-        return self.ensemble == "nvt" or step < self.settling
+        return self.ensemble != "nve" or step < self.settling
 
 
 @dataclass
@@ -228,6 +247,10 @@ class _State:
 
     positions_nm: NDArray[np.float64]
     velocities_nm_ps: NDArray[np.float64]
+    box_length_nm: float
+    largest_nm3: float  # change of the volume
+    trials: int = 0  # of volumes, since the largest change was last looked at
+    taken: int = 0
     chain: list[list[float]] | None = None
     step: int = 0
     hot_steps: int = 0
@@ -270,6 +293,36 @@ def _identity(asked: list, model: Field, beads: Beads, start_nm: NDArray) -> str
     return digest.hexdigest()
 
 
+@dataclass(frozen=True)
+class _Barostat:
+    """Tries volumes."""
+
+    pressure_kj_mol_nm3: float
+    start_nm3: float
+    seed: int
+
+    def act(self, motion: Motion, state: _State, kt_kj_mol: float) -> str | None:
+        """Try a volume; return why the run has to end, or None."""
+        # A stream for each step, so that a run that goes on needs to know no more than the step.
+        random = np.random.default_rng([self.seed, state.step])
+        find, change = motion.find, random.uniform(-1, 1) * state.largest_nm3
+        volume = find.box_length_nm**3 + change
+        least = (2 * find.model.cutoff_nm) ** 3
+        if volume <= least:
+            return f"it collapses: the box shrank to twice the cutoff, {2 * find.model.cutoff_nm:g} nm"
+        state.taken += motion.try_volume(volume, self.pressure_kj_mol_nm3, kt_kj_mol, random.random())
+        state.trials += 1
+        state.box_length_nm = find.box_length_nm
+        if state.trials == TRIALS:
+            rate = state.taken / state.trials
+            factor = 1 / ADAPTATION if rate < TOO_FEW else ADAPTATION if rate > TOO_MANY else 1.0
+            state.largest_nm3, state.trials, state.taken = state.largest_nm3 * factor, 0, 0
+        times = find.box_length_nm**3 / self.start_nm3
+        if VOLUME_RANGE[0] < times < VOLUME_RANGE[1]:
+            return None
+        return f"it {'evaporates' if times > 1 else 'collapses'}: the volume is {times:.2f} times that of the start"
+
+
 @dataclass
 class _Runner:
     """Takes the steps of a plan and looks after them."""
@@ -282,6 +335,7 @@ class _Runner:
     say: Callable[[str], None] | None
     checkpoint: Path | None
     identity: str
+    barostat: _Barostat | None
 
     def run(self) -> str | None:
         """Go on from the state to the end of the plan; return why it was stopped before that, or None."""
@@ -322,6 +376,10 @@ class _Runner:
         state.hot_steps = state.hot_steps + 1 if temperature > HOT * self.temperature_k else 0
         if state.hot_steps >= HOT_STEPS:
             return f"the temperature was above {HOT * self.temperature_k:.0f} K for {HOT_STEPS} steps"
+        if self.barostat and state.step > self.plan.settling and state.step % VOLUME_EVERY == 0:
+            trouble = self.barostat.act(motion, state, self.chain.kt)
+            if trouble is not None:
+                return trouble
         self._record()
         return None
 
@@ -334,7 +392,7 @@ class _Runner:
         done = state.step - plan.settling
         if done >= 0 and done % SAMPLE_EVERY == 0:
             state.samples.append(self._sample(done))
-        if done >= 0 and done % plan.frame_steps == 0:
+        if done >= 0 and done % plan.frame_steps == 0 and self.barostat is None:
             state.frames.append(motion.positions_nm.copy())
         state.chain = [self.chain.places, self.chain.speeds]
 
@@ -351,7 +409,8 @@ class _Runner:
             conserved += self.chain.energy_kj_mol
         smallest = motion.find.smallest_nm(motion.positions_nm)
         time_ps, temperature = done * self.plan.step_ps, motion.temperature_k
-        return [time_ps, temperature, motion.energy_kj_mol, conserved, motion.pressure_bar, smallest]
+        volume = motion.find.box_length_nm**3
+        return [time_ps, temperature, motion.energy_kj_mol, conserved, motion.pressure_bar, smallest, volume]
 
     def _tell(self, rate: float) -> None:
         plan, done, to_do = self.plan, self.state.step, self.plan.steps - self.state.step

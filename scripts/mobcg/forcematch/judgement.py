@@ -3,8 +3,9 @@
 `python -m mobcg.forcematch.judgement --spec JSON --beads FILE.npz [FILE.npz …] (--model-dir DIR | --potential RECORD)
 --work DIR --out FILE.parquet`
 
-A many-body model runs here, at constant temperature and at constant energy. A pair potential (pair_fm, an inversion's)
-runs in LAMMPS, at constant temperature. One row a run; a run that blows up, freezes or collapses is a row that says so.
+A many-body model runs here, at constant temperature, at constant energy, and at 1 atm for its density. A pair potential
+(pair_fm, an inversion's) runs in LAMMPS, at constant temperature. One row a run; a run that blows up, freezes or
+collapses is a row that says so.
 Started again it goes on where it was.
 """
 
@@ -27,7 +28,7 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from mobcg.coarse.simulate import CoarseRun, measure
+from mobcg.coarse.simulate import CoarseRun, measure, npt_density
 from mobcg.coarse.simulate import simulate as simulate_pairs
 from mobcg.errors import InputError, SimulationError
 from mobcg.forcematch.beads_of import beads_of
@@ -43,17 +44,18 @@ from mobcg.records import atomic_path, read_record, work_directory, write_json
 from mobcg.spec import Spec, canonical_json, run_id
 from mobcg.spec import seed as spec_seed
 from mobcg.step import run_step
-from mobcg.units import FS_PER_PS
+from mobcg.units import BAR_PER_ATM, FS_PER_PS
 
 # A pair potential runs in seconds: at least long enough for a self-diffusion coefficient, at 100 g/mol.
 PAIR_PS_100 = 200.0
 LEAST_FRAMES = 10  # that a g(r) is made of
+NO_DENSITY = "no density"  # verdict of a run at 1 atm that holds none
 CURVE = pa.list_(pa.float64())
 NUMBERS = (
     "temperature_k", "temperature_measured_k", "box_length_nm", "mass_g_mol", "time_step_fs", "production_ps",
     "diffusion_nm2_ns", "diffusion_nm2_ns_se", "diffusion_yh_nm2_ns", "pressure_bar", "pressure_bar_se",
     "molecule_energy_kj_mol", "molecule_energy_kj_mol_se", "smallest_distance_nm", "energy_drift_kt_ns",
-    "steps_per_second", "core_s_ns_bead",
+    "density_1atm_kg_m3", "density_1atm_kg_m3_se", "steps_per_second", "core_s_ns_bead",
 )  # fmt: skip
 CURVES = ("rdf", "rdf_se", "bead_rdf", "bead_rdf_se", "msd_time_ps", "msd_nm2")
 SCHEMA = pa.schema(
@@ -143,11 +145,12 @@ def judged(
     Parameters
     ----------
     spec
-        starts, equilibration_ps, nvt_ps, nve_ps (0: none), n_molecules (None: as in the trajectories).
+        starts, equilibration_ps, nvt_ps, nve_ps and npt_ps (0: none), n_molecules (None: as in the trajectories).
     model
         A many-body field, or a pair potential (150,) on the common grid.
     """
-    ensembles = ["nvt", "nve"] if spec["nve_ps"] > 0 and isinstance(model, Field) else ["nvt"]
+    others = [ensemble for ensemble in ("nve", "npt") if spec[f"{ensemble}_ps"] > 0]
+    ensembles = ["nvt", *others] if isinstance(model, Field) else ["nvt"]
     rows = []
     for number, start in enumerate(starts(spec, trajectories)):
         for ensemble in ensembles:
@@ -173,6 +176,9 @@ def _many_body(
     spec: Spec, model: Field, start: Start, number: int, ensemble: str, work: Path, say: Callable[[str], None]
 ) -> dict[str, Any]:
     checkpoint = work / f"{run_id(spec)}.{number}.{ensemble}.checkpoint.npz"
+    production_ps, pressure_bar = spec[f"{ensemble}_ps"], None
+    if ensemble == "npt":  # so much of it is left out
+        production_ps, pressure_bar = production_ps + spec["equilibration_ps"], BAR_PER_ATM
     run = simulate(
         model,
         start.beads,
@@ -181,16 +187,32 @@ def _many_body(
         temperature_k=start.temperature_k,
         ensemble=ensemble,
         equilibration_ps=spec["equilibration_ps"],
-        production_ps=spec[f"{ensemble}_ps"],
+        production_ps=production_ps,
         seed=spec_seed(spec, f"velocities of start {number}"),
+        pressure_bar=pressure_bar,
         say=say,
         checkpoint=checkpoint,
     )
-    verdict = judge(run, start.closest_nm)
-    row = _row(spec, start, number, ensemble) | {"verdict": verdict.status, "reason": verdict.reason}
-    row |= _of_run(run)
+    if ensemble == "npt":
+        found = density_at_1atm(run, spec["equilibration_ps"], start)
+    else:
+        verdict = judge(run, start.closest_nm)
+        found = {"verdict": verdict.status, "reason": verdict.reason} | _of_run(run)
     checkpoint.unlink(missing_ok=True)
-    return row
+    return _row(spec, start, number, ensemble) | _cost(run) | found
+
+
+def density_at_1atm(run: Run, settling_ps: float, start: Start) -> dict[str, Any]:
+    """Return verdict, reason and density of a run at constant pressure; a liquid that evaporates has none."""
+    if run.failure is not None:
+        return {"verdict": NO_DENSITY, "reason": run.failure}
+    settled, n_molecules = int((run.times_ps < settling_ps).sum()), run.n_molecules
+    mass_g_mol = float(run.beads.masses_g_mol.sum()) / n_molecules
+    npt = npt_density(run.volumes_nm3, settled, n_molecules, mass_g_mol, start.box_length_nm**3)
+    if npt.density_kg_m3 is None:
+        return {"verdict": NO_DENSITY, "reason": npt.reason}
+    found = {"density_1atm_kg_m3": npt.density_kg_m3, "density_1atm_kg_m3_se": npt.density_kg_m3_se}
+    return {"verdict": "stable", "reason": f"{npt.density_kg_m3:.1f} kg/m³ at 1 atm."} | found
 
 
 def _row(spec: Spec, start: Start, number: int, ensemble: str) -> dict[str, Any]:
@@ -207,15 +229,20 @@ def _row(spec: Spec, start: Start, number: int, ensemble: str) -> dict[str, Any]
     }
 
 
-def _of_run(run: Run) -> dict[str, Any]:
-    """Return what a run measured; of one that blew up, how long it went well."""
+def _cost(run: Run) -> dict[str, Any]:
+    """Return how long a run went, and what it cost."""
     steps_ns = FS_PER_PS * FS_PER_PS / run.time_step_fs
-    row: dict[str, Any] = {
+    return {
         "time_step_fs": run.time_step_fs,
         "production_ps": float(run.times_ps[-1]) if len(run.times_ps) else 0.0,
         "steps_per_second": run.steps_per_second,
         "core_s_ns_bead": steps_ns / run.steps_per_second / len(run.beads),
     }
+
+
+def _of_run(run: Run) -> dict[str, Any]:
+    """Return what a run measured; nothing of one that blew up."""
+    row: dict[str, Any] = {}
     if run.failure is not None:
         return row
     if len(run.trajectory.positions_nm) >= LEAST_FRAMES:

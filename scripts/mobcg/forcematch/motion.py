@@ -17,6 +17,7 @@ import torch
 from numpy.typing import NDArray
 
 from mobcg.forcematch.field import Beads, Field, Pairs, evaluate, pairs_within
+from mobcg.forcematch.molecules import centres_of_mass
 from mobcg.units import BAR_PER_KJ_MOL_NM3, BOLTZMANN_KJ_MOL_K, FS_PER_PS, thermal_energy_kj_mol
 
 CHAIN_LENGTH = 3
@@ -165,6 +166,27 @@ class Motion:
         if chain is not None:
             self.velocities_nm_ps *= chain.half_step(self.kinetic_kj_mol, step_ps)
         return furthest
+
+    def try_volume(self, volume_nm3: float, pressure_kj_mol_nm3: float, kt_kj_mol: float, chance: float) -> bool:
+        """Take another volume, molecules moved with it as they are, with the probability of Metropolis; return whether.
+
+        That is exp(−(ΔU + P ΔV)/kT + N ln(V'/V)) of N molecules (Frenkel and Smit, Understanding Molecular Simulation,
+        2nd ed., eq. 5.4.11); `chance` is a random number of 0 to 1.
+        """
+        find, beads, old_nm = self.find, self.find.beads, self.find.box_length_nm
+        new_nm = volume_nm3 ** (1 / 3)
+        away = (new_nm / old_nm - 1) * centres_of_mass(self.positions_nm, beads)[beads.molecules]
+        find.box_length_nm = new_nm
+        energy, forces, virial = find(self.positions_nm + away)
+        work = energy - self.energy_kj_mol + pressure_kj_mol_nm3 * (volume_nm3 - old_nm**3)
+        exponent = 3 * (int(beads.molecules.max()) + 1) * math.log(new_nm / old_nm) - work / kt_kj_mol
+        # So written that an energy that is no number is not taken.
+        if not (exponent >= 0 or chance < math.exp(exponent)):
+            find.box_length_nm = old_nm
+            return False
+        self.positions_nm += away
+        self.energy_kj_mol, self.forces_kj_mol_nm, self.virial_kj_mol = energy, forces, virial
+        return True
 
     def _kick(self, time_ps: float) -> None:
         self.velocities_nm_ps += time_ps * self.forces_kj_mol_nm / self.masses

@@ -1,7 +1,7 @@
 """Run a coarse-grained model of one liquid and score it against the atomistic liquid, replica by replica.
 
 `python -m mobcg.predictor.evaluate --spec JSON --atomistic RECORD [--atomistic RECORD …] [--potential RECORD]
-[--model-dir DIR] --work DIR --out FILE`
+[--model-dir DIR] [--training FILE] --work DIR --out FILE`
 
 Every run is in the box of the atomistic liquid: same number of beads, same edge, same temperature. A finished replica
 is a record in the work directory and is not run again; a run that fails is a row with the reason.
@@ -408,6 +408,13 @@ def _finished(path: Path, candidate: Candidate) -> dict[str, Any] | None:
     return row if found == asked else None
 
 
+def training_cost(path: Path) -> dict[str, float | None]:
+    """Return the column `training_core_s` from the record of a training; None for one that diverged."""
+    training = json.loads(path.read_text())
+    seconds = training.get("seconds")
+    return {"training_core_s": None if seconds is None else seconds * training.get("threads", 1)}
+
+
 def _summary(row: dict[str, Any]) -> str:
     if row["status"] != "ok":
         return f"failed: {row['reason']}"
@@ -425,6 +432,7 @@ def main(arguments: list[str] | None = None) -> int:
     )
     parser.add_argument("--potential", type=Path, help="record of the IBI potential")
     parser.add_argument("--model-dir", type=Path, help="trained model of the fold that holds this molecule out")
+    parser.add_argument("--training", type=Path, help="training.json of a force-matched potential")
     parser.add_argument("--work", type=Path, required=True, help="directory for runs and finished replicas")
     parser.add_argument("--out", type=Path, required=True, help="the rows, as Parquet")
     options = parser.parse_args(arguments)
@@ -440,6 +448,8 @@ def main(arguments: list[str] | None = None) -> int:
                 options.work,
                 lambda line: print(line, flush=True),
             )
+            if options.training is not None:
+                rows = [row | training_cost(options.training) for row in rows]
             write_rows(options.out, "evaluation", rows)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

@@ -1,6 +1,7 @@
 """Rows of the scoreboard from judged runs of a many-body force-matched model: one for each run at constant temperature.
 
-`python -m mobcg.predictor.force_matched --spec JSON --judgement FILE --atomistic RECORD [RECORD …] --out FILE`
+`python -m mobcg.predictor.force_matched --spec JSON --judgement FILE --training FILE --atomistic RECORD [RECORD …]
+--out FILE`
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 from mobcg.errors import InputError
 from mobcg.plan import Spec
 from mobcg.plan import seed as plan_seed
-from mobcg.predictor.evaluate import EVALUATION_COLUMNS
+from mobcg.predictor.evaluate import EVALUATION_COLUMNS, training_cost
 from mobcg.predictor.scoring import Reference, mean_reference, scores
 from mobcg.programs import versions
 from mobcg.records import read_record, write_rows
@@ -34,12 +35,14 @@ def evaluation_rows(spec: Spec, judged: Sequence[Mapping[str, Any]], reference: 
     spec
         molecule_id, model.
     judged
-        Rows of `mobcg.forcematch.judgement`.
+        Rows of `mobcg.forcematch.judgement`: those at constant temperature, and at 1 atm the density of each start.
     """
-    return [_row(spec, run, reference) for run in judged if run["ensemble"] == "nvt"]
+    densities = {run["start"]: run for run in judged if run["ensemble"] == "npt"}
+    at_temperature = [run for run in judged if run["ensemble"] == "nvt"]
+    return [_row(spec, run, densities.get(run["start"]), reference) for run in at_temperature]
 
 
-def _row(spec: Spec, run: Mapping[str, Any], reference: Reference) -> dict[str, Any]:
+def _row(spec: Spec, run: Mapping[str, Any], at_1atm: Mapping[str, Any] | None, reference: Reference) -> dict[str, Any]:
     own_spec = {**spec, "scale_factor": 1.0, "replica": run["start"]}
     row = {
         "molecule_id": spec["molecule_id"],
@@ -49,6 +52,7 @@ def _row(spec: Spec, run: Mapping[str, Any], reference: Reference) -> dict[str, 
         "thermostat": "nose_hoover",
         "friction_1_ps": 0.0,
         "n_beads": run["n_molecules"],
+        "md_core_s_ns_bead": run["core_s_ns_bead"],
         "spec": own_spec,
         "versions": versions("mobcg"),
     }
@@ -56,7 +60,12 @@ def _row(spec: Spec, run: Mapping[str, Any], reference: Reference) -> dict[str, 
         verdict = run["verdict"] if run["verdict"] != STABLE else "too short for a self-diffusion coefficient"
         return row | {"status": "failed", "reason": f"{verdict}: {run['reason']}"}
     measured = {name: run[name] for name in EVALUATION_COLUMNS & run.keys()}
-    return row | measured | scores(run, reference, plan_seed(own_spec, "bootstrap")) | {"status": "ok"}
+    scored = row | measured | scores(run, reference, plan_seed(own_spec, "bootstrap")) | {"status": "ok"}
+    if at_1atm is None:
+        return scored
+    if at_1atm["verdict"] != STABLE:
+        return scored | {"reason": f"no density at 1 atm: {at_1atm['reason']}"}
+    return scored | {name: at_1atm[name] for name in ("density_1atm_kg_m3", "density_1atm_kg_m3_se")}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -64,13 +73,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m mobcg.predictor.force_matched", description=__doc__.split("\n")[0])
     parser.add_argument("--spec", type=json.loads, required=True, help="the evaluation, as JSON")
     parser.add_argument("--judgement", type=Path, required=True, help="judged runs of the model")
+    parser.add_argument("--training", type=Path, required=True, help="training.json of the model")
     parser.add_argument("--atomistic", type=Path, nargs="+", required=True, help="records of the liquid, its replicas")
     parser.add_argument("--out", type=Path, required=True, help="the rows, as Parquet")
     options = parser.parse_args(arguments)
     try:
         reference = mean_reference([read_record(path) for path in options.atomistic])
         rows = evaluation_rows(options.spec, pq.read_table(options.judgement).to_pylist(), reference)
-        write_rows(options.out, "evaluation", rows)
+        cost = training_cost(options.training)
+        write_rows(options.out, "evaluation", [row | cost for row in rows])
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

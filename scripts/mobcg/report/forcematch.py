@@ -50,6 +50,7 @@ class Judged:
     error: tuple[float, float]
     alpha: tuple[float, float]
     pressure_bar: tuple[float, float]
+    density_1atm_kg_m3: tuple[float, float]
     energy_kj_mol: tuple[float, float]
     rdf: NDArray[np.float64] | None
     bead_rdf: NDArray[np.float64] | None
@@ -69,7 +70,7 @@ class Judged:
 
 def summarise(rows: Sequence[Mapping[str, Any]], reference: Reference) -> Judged:
     """Return what the rows of one judgement (`mobcg.forcematch.judgement`) say against the atomistic liquid."""
-    nvt = [row for row in rows if row["ensemble"] == "nvt"]
+    nvt, npt = ([row for row in rows if row["ensemble"] == ensemble] for ensemble in ("nvt", "npt"))
     sound = [row for row in nvt if row["verdict"] == "stable" and row["rdf"]]
     errors = [(rdf_error(row["rdf"], reference.rdf), _error_se(row, reference)) for row in sound]
     alphas = [
@@ -81,11 +82,18 @@ def summarise(rows: Sequence[Mapping[str, Any]], reference: Reference) -> Judged
     drifts = [row["energy_drift_kt_ns"] for row in rows if row["ensemble"] == "nve" and row["energy_drift_kt_ns"]]
     return Judged(
         json.loads(first["spec"]),
-        tuple(row["verdict"] for row in rows),
-        tuple(row["reason"] for row in rows),
+        tuple(row["verdict"] for row in rows if row["ensemble"] != "npt"),
+        tuple(row["reason"] for row in rows if row["ensemble"] != "npt"),
         _mean(errors),
         _mean(alphas),
         _mean([(row["pressure_bar"], row["pressure_bar_se"]) for row in sound if row["pressure_bar"] is not None]),
+        _mean(
+            [
+                (row["density_1atm_kg_m3"], row["density_1atm_kg_m3_se"])
+                for row in npt
+                if row["density_1atm_kg_m3"] is not None
+            ]
+        ),
         _mean(
             [
                 (row["molecule_energy_kj_mol"], row["molecule_energy_kj_mol_se"])
@@ -173,6 +181,7 @@ def judged_cells(results: Results, name: str) -> Row:
         "rdf_error e": measured(*judged.error),
         "R² of test forces": measured(*accuracy),
         "pressure / bar": measured(*judged.pressure_bar),
+        "density at 1 atm / (kg/m³)": measured(*judged.density_1atm_kg_m3),
         "drift, NVE / (kT per bead and ns)": measured(judged.drift_kt_ns),
         "training / s": measured(seconds),
         "MD / (core-s per ns and bead)": measured(judged.md_core_s_ns_bead),
