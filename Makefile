@@ -40,7 +40,8 @@ release: setup
 forcematch: setup
 	@scripts/setup.sh forcematch
 	@python -m mobcg.controller
-	@exec $(SNAKEMAKE) --cores $(CORES) -- forcematch
+	@exec $(SNAKEMAKE) --cores $(CORES) --logger mobcg --logger-mobcg-scale $(SCALE) --logger-mobcg-target forcematch -- forcematch
+	@echo "Report: results/$(SCALE_NAME)/forcematch/report.md"
 
 improve: setup
 	@python -m mobcg.controller

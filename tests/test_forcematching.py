@@ -11,7 +11,7 @@ from mobcg.spec import run_id
 
 MATCHED = {
     "models": ["pair_fm", "schnet"],
-    "sizes": {"benzene": [500]},
+    "sizes": {"benzene": {"n_molecules": [500, 1000], "judging": {"starts": 1, "nvt_ps": 20}}},
     "held_ps": {"benzene": 20},
     "studies": {
         "one": {
@@ -74,6 +74,16 @@ def test_every_liquid_is_on_the_scoreboard_with_every_model(tmp_path: Path) -> N
         and spec["model"] == "schnet"
     ]
     assert fit["settings"]["cutoff_nm"] == 0.8
+
+
+def test_other_sizes_are_runs_of_every_model_with_a_judging_of_their_own(tmp_path: Path) -> None:
+    matching = plan_with(tmp_path, MATCHED).forcematch
+    asked = [matching.judgements[name] for name in matching.sizes["benzene"]]
+    assert {(spec["model"], spec["n_molecules"]) for spec in asked} == {
+        (model, size) for model in MATCHED["models"] for size in (500, 1000)
+    }
+    assert {spec["nvt_ps"] for spec in asked} == {20}
+    assert "neopentane" not in matching.sizes
 
 
 def test_the_runs_of_the_chain_know_nothing_of_it(tmp_path: Path) -> None:

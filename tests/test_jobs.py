@@ -42,6 +42,22 @@ def test_what_is_reused_is_taken_over_once_and_made_by_nothing_else(plan: Plan) 
     assert [job.name for job in jobs if job.rule == "reuse_record"] == [f"atomistic/{liquid}"]
 
 
+@pytest.mark.parametrize("scale", ["pilot", "study", "workstation"])
+def test_force_matching_needs_what_its_report_needs_and_no_release(scale: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    plan = load_plan({"version": "2026.11.0", "scale": scale})
+    jobs, made = workflow_jobs(plan, "forcematch"), set()
+    for job in jobs:
+        assert made.issuperset(job.needs), job
+        made.update({job.product, *job.also})
+    assert jobs[-1].rule == "report_force_matching"
+    rules = {job.rule for job in jobs}
+    assert not {"write_release", "make_report"} & rules
+    assert {job.key for job in jobs if job.rule == "judge"} == set(plan.forcematch.judgements)
+    # Only a transfer asks for the predictor, and so for all that it learns from.
+    assert ("train" in rules) == ("simulate_prior_shard" in rules) == (scale == "workstation")
+
+
 def test_published_beads_are_packed_for_the_release(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(REPOSITORY)
     plan = load_plan({"version": "2026.11.0", "scale": "workstation"})

@@ -180,6 +180,18 @@ def test_status_and_estimate_write_nothing(
 
 
 @needs_gromacs
+@pytest.mark.parametrize("command", ["status", "estimate"])
+def test_force_matching_is_told_apart_and_only_where_it_is_asked_for(
+    house: Path, capsys: pytest.CaptureFixture, command: str
+) -> None:
+    word = {"status": "force matching", "estimate": "report_force_matching"}[command]
+    assert main([command, "--scale", "pilot", "--target", "forcematch"]) == 0
+    assert word in capsys.readouterr().out
+    assert main([command, "--scale", "demo", "--target", "forcematch"]) == 2
+    assert "--target: found 'forcematch'; allowed: all. Its section" in capsys.readouterr().err
+
+
+@needs_gromacs
 def test_the_scale_of_the_configuration_is_the_default(house: Path, capsys: pytest.CaptureFixture) -> None:
     main(["estimate", "--scale", "workstation"])
     named = capsys.readouterr().out

@@ -64,6 +64,13 @@ def _plan_of(options: argparse.Namespace) -> Any:
     return checked_plan(read_config() | {key: value for key, value in given.items() if value})
 
 
+def _target_of(options: argparse.Namespace, plan: Any) -> str:
+    if options.target == "forcematch" and not plan.forcematch.judgements:
+        where, advice = f"scale {plan.scale.name}", "Its section `forcematch` asks for nothing."
+        raise InputError(where, "--target", options.target, "all", advice)
+    return options.target
+
+
 def _doctor(options: argparse.Namespace) -> int:
     from rich.console import Console
     from rich.table import Table
@@ -116,8 +123,9 @@ def _status(options: argparse.Namespace) -> int:
     from mobcg.status import plan_status, reasons, time_left
 
     plan = _plan_of(options)
-    stages = plan_status(plan)
-    left = time_left(plan, stages, _measured_rates(plan))
+    target = _target_of(options, plan)
+    stages = plan_status(plan, target=target)
+    left = time_left(plan, stages, _measured_rates(plan), target)
     table = _table(
         "stage", *["planned", "reused", "done", "failed", "retried", "running", "stopped", "left"], "core-hours left"
     )
@@ -190,7 +198,8 @@ def _estimate(options: argparse.Namespace) -> int:
     rates = Rates() if options.default_rates else _measured_rates(plan, options.benchmarks)
     rates = given_rates(rates, options.ns_day_1000_atoms, options.ns_day_1000_beads)
     slots = options.slots or options.cores or os.cpu_count()
-    found = estimate(plan, rates, slots, on_cluster=options.slots is not None)
+    target = _target_of(options, plan)
+    found = estimate(plan, rates, slots, on_cluster=options.slots is not None, target=target)
     if options.json:
         print(json.dumps(found, indent=2))
         return 0
@@ -265,10 +274,14 @@ def parser() -> argparse.ArgumentParser:
 
     scale = argparse.ArgumentParser(add_help=False)
     scale.add_argument("--scale", help="a file of config/scale (default: that of config/config.yaml)")
+    target = argparse.ArgumentParser(add_help=False)
+    target.add_argument(
+        "--target", choices=("all", "forcematch"), default="all", help="of `make forcematch`, or of all"
+    )
     text = "what is done, running, failed and left, stage by stage"
-    commands.add_parser("status", help=text, parents=[scale]).set_defaults(run=_status)
+    commands.add_parser("status", help=text, parents=[scale, target]).set_defaults(run=_status)
     text = "core-hours, disk, jobs and wall time of a scale"
-    estimating = commands.add_parser("estimate", help=text, parents=[scale])
+    estimating = commands.add_parser("estimate", help=text, parents=[scale, target])
     machine = estimating.add_mutually_exclusive_group()
     machine.add_argument("--cores", type=_count, help="cores of this machine to use (default: all)")
     machine.add_argument("--slots", type=_count, help="jobs at a time on a cluster, in place of --cores")

@@ -410,6 +410,13 @@ class Transfer(Section):
         return self
 
 
+class Sizes(Section):
+    """Other numbers of molecules at the density of a liquid."""
+
+    n_molecules: Annotated[list[Annotated[int, Field(ge=100)]], Field(min_length=1)]
+    judging: Judging = Judging(starts=1, nve_ps=0)
+
+
 class ForceMatching(Section):
     """Potentials whose forces are nearest to the atomistic ones, pairwise and many-body."""
 
@@ -418,9 +425,7 @@ class ForceMatching(Section):
     hipnn: HipnnSettings = HipnnSettings()
     every_ps: Positive = Field(1.0, description="least time between two frames that are learned from")
     judging: Judging = Judging()
-    sizes: dict[Identifier, list[PositiveInt]] = Field(
-        {}, description="molecule → numbers of molecules of further runs at its density"
-    )
+    sizes: dict[Identifier, Sizes] = Field({}, description="molecule → further runs at its density")
     held_ps: dict[Identifier, Annotated[float, Field(ge=5, allow_inf_nan=False)]] = Field(
         {}, description="molecule → how long centres of mass are held for the noise floor"
     )

@@ -17,7 +17,7 @@ from statistics import median
 from typing import Any
 
 from mobcg.errors import InputError
-from mobcg.jobs import Job, workflow_jobs
+from mobcg.jobs import TARGETS, Job, workflow_jobs
 from mobcg.plan import Plan, Spec, canonical_json, expand_shard
 from mobcg.units import FS_PER_PS, number_density_nm3
 
@@ -47,6 +47,7 @@ ROW_S = 1e-3
 LEARN_S = {"pair_fm": 8e-5, "schnet": 6e-5, "hipnn": 4e-4}
 FIELD_S = {"pair_fm": 1e-6, "schnet": 3e-5, "hipnn": 1.4e-4}
 FIELD_STEP_FS = 9.0
+HELD_RUNS = 2  # configurations that centres of mass are held at
 FIELD_BYTES = 3e5
 
 # What starting a job costs beside the step itself: Snakemake alone, and with a scheduler between.
@@ -141,27 +142,27 @@ class _Asked:
         return self.rates.s_ps_bead * THERMOSTAT_FACTOR[thermostat] * density_nm3 / REFERENCE_DENSITY_NM3
 
 
-def job_costs(plan: Plan, rates: Rates | None = None) -> list[tuple[Job, Cost]]:
-    """Return the jobs of a plan with what each is expected to cost."""
+def job_costs(plan: Plan, rates: Rates | None = None, target: str = "all") -> list[tuple[Job, Cost]]:
+    """Return the jobs of a target of a plan with what each is expected to cost."""
     rates = rates or Rates()
     asked = _Asked(plan, rates)
     costs = []
-    for job in workflow_jobs(plan):
+    for job in workflow_jobs(plan, target):
         cost = COSTS[job.rule](asked, job.key)
         costs.append((job, replace(cost, seconds=cost.seconds * rates.factors.get(job.rule, 1.0))))
     return costs
 
 
-def job_seconds(plan: Plan, rates: Rates | None = None) -> dict[str, list[float]]:
+def job_seconds(plan: Plan, rates: Rates | None = None, target: str = "all") -> dict[str, list[float]]:
     """Return rule → expected core seconds of each of its jobs; reused records cost nothing."""
     seconds: dict[str, list[float]] = {rule: [] for rule in COSTS}
-    for job, cost in job_costs(plan, rates):
+    for job, cost in job_costs(plan, rates, target):
         seconds[job.rule].append(cost.seconds)
     return seconds
 
 
 def _simulate_atomistic(asked: _Asked, run: str) -> Cost:
-    spec = asked.plan.atomistic[run]
+    spec = asked.plan.atomistic_spec(run)
     lengths, n_molecules = spec["lengths"], spec["n_molecules"]
     n_atoms = n_molecules * asked.plan.species[spec["molecule"]["id"]].n_atoms
     # A density that is asked for needs no NPT, but equilibration for the time of one block.
@@ -178,7 +179,7 @@ def _simulate_atomistic(asked: _Asked, run: str) -> Cost:
 
 
 def _observe_atomistic(asked: _Asked, run: str) -> Cost:
-    spec = asked.plan.atomistic[run]
+    spec = asked.plan.atomistic_spec(run)
     frames = spec["lengths"]["nvt_ps"] / spec["frame_ps"]
     return Cost(STEP_START_S + FRAME_S * spec["n_molecules"] * frames, RECORD_BYTES)
 
@@ -196,8 +197,9 @@ def _restore_trajectory(asked: _Asked, run: str) -> Cost:
 
 
 def _invert(asked: _Asked, name: str) -> Cost:
-    spec = asked.plan.inversions[name]
-    n_beads, length_ps = asked.plan.atomistic[spec["parent_run_ids"][0]]["n_molecules"], spec["iteration_ps_100"]
+    spec = asked.plan.inversion_spec(name)
+    n_beads = asked.plan.atomistic_spec(spec["parent_run_ids"][0])["n_molecules"]
+    length_ps = spec["iteration_ps_100"]
     iteration_s = VOTCA_ITERATION_S + ITERATION_FACTOR * asked.s_ps_bead(name) * n_beads * length_ps
     kept = INVERSION_BYTES + ITERATION_BYTES * spec["iterations_max"]
     dump = DUMP_BYTES * DUMP_FRAMES_1_PS * n_beads * length_ps
@@ -269,8 +271,17 @@ def _judge(asked: _Asked, name: str) -> Cost:
     lengths_ps = settlings * spec["equilibration_ps"] + spec["nvt_ps"] + spec["nve_ps"] + spec["npt_ps"]
     length_ps = spec["starts"] * lengths_ps
     return Cost(
-        2 * STEP_START_S + FIELD_S[spec["model"]] * n_beads * length_ps * FS_PER_PS / FIELD_STEP_FS, RECORD_BYTES
+        2 * STEP_START_S
+        + FIELD_S.get(spec["model"], FIELD_S["pair_fm"]) * n_beads * length_ps * FS_PER_PS / FIELD_STEP_FS,
+        RECORD_BYTES,
     )
+
+
+def _noise_floor(asked: _Asked, molecule: str) -> Cost:
+    floor = asked.plan.forcematch.floors[molecule]
+    n_atoms = asked.plan.atomistic_spec(floor["run_id"])["n_molecules"] * asked.plan.species[molecule].n_atoms
+    picoseconds = HELD_RUNS * floor["held_ps"]
+    return Cost(3 * STEP_START_S + asked.rates.s_ps_atom * n_atoms * picoseconds, ROW_BYTES)
 
 
 def _tables(asked: _Asked, key: str) -> Cost:
@@ -304,6 +315,9 @@ COSTS: Mapping[str, Callable[[_Asked, str], Cost]] = {
     "judge": _judge,
     "evaluate": _evaluate,
     "evaluate_force_matched": _step,
+    "propose": _step,
+    "noise_floor": _noise_floor,
+    "report_force_matching": _report,
     "write_release": _tables,
     "make_report": _report,
 }
@@ -335,10 +349,11 @@ def measured_rates(plans: Iterable[Plan], benchmarks: Path, rates: Rates | None 
     rates = rates or Rates()
     ratios: dict[str, dict[str, float]] = defaultdict(dict)
     for plan in plans:
-        for job, cost in job_costs(plan, rates):
-            seconds = benchmark_seconds(benchmarks / job.rule / f"{job.name}.tsv")
-            if seconds:
-                ratios[job.rule][job.name] = seconds / cost.seconds
+        for target in TARGETS if plan.forcematch.judgements else TARGETS[:1]:
+            for job, cost in job_costs(plan, rates, target):
+                seconds = benchmark_seconds(benchmarks / job.rule / f"{job.name}.tsv")
+                if seconds:
+                    ratios[job.rule][job.name] = seconds / cost.seconds
     factors = {rule: median(found.values()) for rule, found in ratios.items()}
     return replace(rates, factors=factors, measured={rule: len(found) for rule, found in ratios.items()})
 
@@ -417,7 +432,7 @@ def schedule(costs: Sequence[tuple[Job, Cost]], slots: int, job_start_s: float =
     return Schedule(now, peak)
 
 
-def estimate(plan: Plan, rates: Rates, slots: int, on_cluster: bool = False) -> dict[str, Any]:
+def estimate(plan: Plan, rates: Rates, slots: int, on_cluster: bool = False, target: str = "all") -> dict[str, Any]:
     """Return what a plan costs, rule by rule and in all; times in hours or s, sizes in bytes.
 
     Parameters
@@ -428,8 +443,10 @@ def estimate(plan: Plan, rates: Rates, slots: int, on_cluster: bool = False) -> 
         Cores, or jobs at a time on a cluster.
     on_cluster
         Whether a scheduler adds its own time to each job.
+    target
+        One of `mobcg.jobs.TARGETS`.
     """
-    costs = job_costs(plan, rates)
+    costs = job_costs(plan, rates, target)
     rows = []
     for rule in COSTS:
         own = [cost for job, cost in costs if job.rule == rule]

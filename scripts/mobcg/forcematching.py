@@ -141,9 +141,11 @@ def force_matching(
             fit = asked.fit(model, model_settings(scale, model), replicas[name], section.every_ps)
             source = {"fit_id": fit}
             asked.scoreboard[f"{name}.{model}"] = asked.judge(model, source, replicas[name], section.judging)
-            for size in section.sizes.get(name, []):
-                judged = asked.judge(model, source, replicas[name], section.judging, size)
-                asked.sizes.setdefault(name, []).append(judged)
+            if name in section.sizes:
+                sizes = section.sizes[name]
+                asked.sizes[name] = asked.sizes.get(name, []) + [
+                    asked.judge(model, source, replicas[name], sizes.judging, size) for size in sizes.n_molecules
+                ]
     for name, held_ps in section.held_ps.items():
         asked.floors[name] = {
             "kind": "floor",

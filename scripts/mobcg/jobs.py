@@ -6,10 +6,13 @@ and from the outside while it runs (`mobcg status`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mobcg.plan import Plan, record_files
+
+# What Snakemake is asked for.
+TARGETS = ("all", "forcematch")
 
 
 @dataclass(frozen=True)
@@ -43,26 +46,53 @@ class Job:
     also: tuple[str, ...] = ()
 
 
-def workflow_jobs(plan: Plan) -> list[Job]:
-    """Return the jobs that make everything of a plan, each after those that it needs; what is reused needs none."""
-    built = [*_atomistic(plan), *_inversions(plan), *_shards(plan)]
-    ends = [*_learning(plan), *_matching(plan), *_evaluations(plan), *_release(plan)]
-    return [*_reused(plan, [*built, *ends]), *built, *ends]
+def workflow_jobs(plan: Plan, target: str = "all") -> list[Job]:
+    """Return the jobs that make a target, each after those that it needs; what is reused needs none."""
+    built = [*_atomistic(plan, plan.to_simulate("atomistic")), *_published(plan)]
+    built += [*_inversions(plan, plan.to_simulate("inversions")), *_shards(plan)]
+    if target == "all":
+        ends = [*_learning(plan), *_matching(plan, plan.forcematch.scoreboard.values(), run_pairs=False)]
+        ends += [*_evaluations(plan), *_release(plan)]
+        return [*_reused(plan, [*built, *ends]), *built, *ends]
+    matching = plan.forcematch
+    built += [*_atomistic(plan, matching.atomistic), *_inversions(plan, matching.inversions), *_learning(plan)]
+    ends = [
+        *_proposals(plan),
+        *_matching(plan, matching.judgements, run_pairs=True),
+        *_evaluations(plan),
+        *_matching_report(plan),
+    ]
+    return _needed([*_reused(plan, [*built, *ends]), *built, *ends])
 
 
-def _atomistic(plan: Plan) -> Iterator[Job]:
+def _needed(jobs: Sequence[Job]) -> list[Job]:
+    """Return the jobs that the last one needs, itself included, each once."""
+    makers = {product: job for job in jobs for product in (job.product, *job.also)}
+    found, waiting = {}, [jobs[-1]]
+    while waiting:
+        job = waiting.pop()
+        if job.product not in found:
+            found[job.product] = job
+            waiting += [makers[need] for need in job.needs if need in makers]
+    return [job for product, job in {job.product: job for job in jobs}.items() if product in found]
+
+
+def _atomistic(plan: Plan, runs: Iterable[str]) -> Iterator[Job]:
     results = plan.config.results_dir
-    for run in plan.to_simulate("atomistic"):
+    for run in runs:
         beads = plan.simulated_beads_path(run)
         yield Job("simulate_atomistic", run, run, beads, (), f"{results}/work/atomistic/{run}")
         yield Job("observe_atomistic", run, run, plan.record_path("atomistic", run), (beads,))
+
+
+def _published(plan: Plan) -> Iterator[Job]:
     for run in plan.to_publish():
         yield Job("pack_trajectory", run, run, plan.packed_path(run), (plan.simulated_beads_path(run),))
 
 
-def _inversions(plan: Plan) -> Iterator[Job]:
-    for name in plan.to_simulate("inversions"):
-        parents = tuple(plan.record_path("atomistic", run) for run in plan.inversions[name]["parent_run_ids"])
+def _inversions(plan: Plan, names: Iterable[str]) -> Iterator[Job]:
+    for name in names:
+        parents = tuple(plan.record_path("atomistic", run) for run in plan.inversion_spec(name)["parent_run_ids"])
         work = f"{plan.config.results_dir}/work/inversion/{name}"
         yield Job("invert", name, name, plan.record_path("potentials", name), parents, work)
 
@@ -91,21 +121,50 @@ def _learning(plan: Plan) -> Iterator[Job]:
                 yield Job("train", key, f"{scale}/{key}", path, tables)
 
 
-def _matching(plan: Plan) -> Iterator[Job]:
-    """Jobs of the force-matched models that are scored; what `snakemake forcematch` makes beside them is not told."""
+def _matching(plan: Plan, judgements: Iterable[str], run_pairs: bool) -> Iterator[Job]:
+    """Jobs of force-matched models and of their runs; the release runs a pair potential as it does all others."""
     results, matching = plan.config.results_dir, plan.forcematch
-    for name in matching.scoreboard.values():
-        judgement = matching.judgements[name]
-        fit = judgement["source"]["fit_id"]
-        beads = tuple(plan.beads_path(run) for run in matching.fits[fit]["parent_run_ids"])
-        model = f"{plan.fit_dir(fit)}/model.json"
-        yield Job("fit_force_field", fit, fit, model, beads)
-        if judgement["model"] == "pair_fm":
-            records = tuple(plan.record_path("atomistic", run) for run in matching.fits[fit]["parent_run_ids"])
-            yield Job("pair_potential", fit, fit, plan.potential_path(fit), (model, *records))
-        else:
+    scored = set(matching.scoreboard.values())
+    for name in judgements:
+        inputs = plan.judgement_inputs(name)
+        source = inputs.get("model") or inputs["potential"]
+        fit = matching.judgements[name]["source"].get("fit_id")
+        if fit is not None:
+            runs = matching.fits[fit]["parent_run_ids"]
+            yield Job("fit_force_field", fit, fit, source, tuple(map(plan.beads_path, runs)))
+            if matching.is_pair(fit) and name in scored:
+                records = tuple(plan.record_path("atomistic", run) for run in runs)
+                yield Job("pair_potential", fit, fit, plan.potential_path(fit), (source, *records))
+        if run_pairs or not matching.is_pair(fit):
             work = f"{results}/work/judgements/{name}"
-            yield Job("judge", name, name, plan.judgement_path(name), (model, *beads), work)
+            yield Job("judge", name, name, plan.judgement_path(name), (source, *inputs["beads"]), work)
+
+
+def _proposals(plan: Plan) -> Iterator[Job]:
+    directory = plan.scale_dir
+    for spec in plan.forcematch.judgements.values():
+        if "fold" in spec["source"]:
+            fold, run = spec["source"]["fold"], spec["source"]["state_run_id"]
+            needs = f"{directory}/models/{fold}/mobcg/model.json", plan.record_path("atomistic", run)
+            path = f"{directory}/forcematch/proposals/{fold}.{run}.parquet"
+            yield Job("propose", f"{fold}.{run}", f"{plan.scale.name}/{fold}.{run}", path, needs)
+
+
+def _matching_report(plan: Plan) -> Iterator[Job]:
+    scale, directory, matching = plan.scale.name, f"{plan.scale_dir}/forcematch", plan.forcematch
+    floors = {name: f"{directory}/floor.{name}.json" for name in matching.floors}
+    for name, path in floors.items():
+        needs = (plan.simulated_beads_path(matching.floors[name]["run_id"]),)
+        work = f"{plan.config.results_dir}/work/floor/{scale}.{name}"
+        yield Job("noise_floor", name, f"{scale}/{name}", path, needs, work)
+    needs = [
+        *map(plan.judgement_path, matching.judgements),
+        *(f"{plan.fit_dir(name)}/model.json" for name in matching.fits),
+        *(f"{plan.scale_dir}/evaluation/{key}.parquet" for key in matching.scoreboard),
+        *floors.values(),
+        *(plan.record_path("atomistic", name) for name in matching.targets),
+    ]
+    yield Job("report_force_matching", scale, scale, f"{directory}/report.md", tuple(needs))
 
 
 def _evaluations(plan: Plan) -> Iterator[Job]:

@@ -27,7 +27,10 @@ STAGES = {
     "train": "training",
     "fit_force_field": "force matching",
     "pair_potential": "force matching",
+    "propose": "force matching",
     "judge": "force matching",
+    "noise_floor": "force matching",
+    "report_force_matching": "force matching",
     "evaluate_force_matched": "evaluation",
     "evaluate": "evaluation",
     "pack_trajectory": "release",
@@ -75,7 +78,7 @@ class StageStatus:
         return self.planned - self.reused - self.done
 
 
-def plan_status(plan: Plan, controller_logs: Path = Path(".snakemake/log")) -> list[StageStatus]:
+def plan_status(plan: Plan, controller_logs: Path = Path(".snakemake/log"), target: str = "all") -> list[StageStatus]:
     """Return the status of each stage that has anything to make.
 
     A failed simulation is a record too, with its reason, and counts as done.
@@ -86,6 +89,8 @@ def plan_status(plan: Plan, controller_logs: Path = Path(".snakemake/log")) -> l
         What is to be made.
     controller_logs
         Where Snakemake keeps its own logs, which tell of jobs that failed and were started again.
+    target
+        One of `mobcg.jobs.TARGETS`; what `forcematch` takes from a base release is not counted.
     """
     reused = {
         "atomistic": len(plan.atomistic) - len(plan.to_simulate("atomistic")),
@@ -93,9 +98,11 @@ def plan_status(plan: Plan, controller_logs: Path = Path(".snakemake/log")) -> l
         "coarse shards": len(plan.shards) - len(plan.to_simulate("shards")),
         "prior shards": len(plan.prior_shards) - len(plan.to_simulate("prior_shards")),
     }
+    if target != "all":
+        reused = {}
     stages = {name: StageStatus(name, reused.get(name, 0), reused.get(name, 0)) for name in STAGES.values()}
     attempts = failed_attempts(controller_logs)
-    for (stage, name), jobs in _products(plan).items():
+    for (stage, name), jobs in _products(plan, target).items():
         status = stages[stage]
         status.planned += 1
         if Path(jobs[-1].product).exists():
@@ -109,10 +116,10 @@ def plan_status(plan: Plan, controller_logs: Path = Path(".snakemake/log")) -> l
     return [stage for stage in stages.values() if stage.planned]
 
 
-def _products(plan: Plan) -> dict[tuple[str, str], list[Job]]:
+def _products(plan: Plan, target: str) -> dict[tuple[str, str], list[Job]]:
     """Return (stage, name) → the jobs that make it, one after the other."""
     products = defaultdict(list)
-    for job in workflow_jobs(plan):
+    for job in workflow_jobs(plan, target):
         if job.rule in STAGES:
             name = job.rule if job.key == plan.scale.name else job.key
             products[STAGES[job.rule], name].append(job)
@@ -192,13 +199,13 @@ class TimeLeft:
     wall_s: float | None
 
 
-def time_left(plan: Plan, stages: Sequence[StageStatus], rates: Rates) -> TimeLeft:
+def time_left(plan: Plan, stages: Sequence[StageStatus], rates: Rates, target: str = "all") -> TimeLeft:
     """Return the time for what is not there yet, if as many jobs go on at the same time as do now.
 
     A job that holds its work directory has already had the time since it took it.
     """
     left, core_s = [], dict.fromkeys(STAGES.values(), 0.0)
-    for job, cost in job_costs(plan, rates):
+    for job, cost in job_costs(plan, rates, target):
         if Path(job.product).exists():
             continue
         if job.work is not None and is_held(Path(job.work)):

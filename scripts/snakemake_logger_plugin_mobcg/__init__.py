@@ -27,6 +27,9 @@ LABELS = {
     "simulate_shard": "shards of coarse runs",
     "simulate_prior_shard": "shards of the prior",
     "train": "trainings",
+    "fit_force_field": "force-matched models",
+    "judge": "judgements",
+    "noise_floor": "noise floors",
     "evaluate": "evaluations",
 }
 
@@ -36,6 +39,7 @@ class LogHandlerSettings(LogHandlerSettingsBase):
     """Settings of the plugin."""
 
     scale: str = field(default="demo", metadata={"help": "scale whose plan tells the time left", "required": False})
+    target: str = field(default="all", metadata={"help": "all or forcematch", "required": False})
 
 
 class LogHandler(LogHandlerBase):
@@ -44,7 +48,8 @@ class LogHandler(LogHandlerBase):
     def __post_init__(self) -> None:
         """Learn what each job is expected to cost; the Snakefile is the one to complain of a wrong configuration."""
         try:
-            costs = job_seconds(load_plan(read_config() | {"scale": self.settings.scale}))
+            plan = load_plan(read_config() | {"scale": self.settings.scale})
+            costs = job_seconds(plan, target=self.settings.target)
         except InputError:
             costs = {}
         self.expected_s = {rule: mean(seconds) for rule, seconds in costs.items() if seconds}

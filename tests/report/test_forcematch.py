@@ -7,7 +7,17 @@ import pytest
 
 from mobcg.pair import R_NM
 from mobcg.predictor.scoring import Reference
-from mobcg.report.forcematch import Trial, csv_text, false_peak, findings, main, markdown_table, study_figure, summarise
+from mobcg.report.forcematch import (
+    Trial,
+    csv_text,
+    false_peak,
+    findings,
+    main,
+    markdown_table,
+    sizes_figure,
+    study_figure,
+    summarise,
+)
 
 RDF = 1 - np.exp(-((R_NM / 0.5) ** 12))
 REFERENCE = Reference(78.0, 298.15, 6.7, 200, 1.8, 0.05, RDF, np.full(150, 0.005))
@@ -94,6 +104,19 @@ def test_a_figure_shows_every_setting_that_varies_and_those_that_failed():
     assert [place.get_xlabel() for place in axes] == ["sigma_nm", "energy_weight"]
     shown = sum(len(points.get_offsets()) for points in axes[0].collections)
     assert shown == len(found)
+
+
+def test_sizes_are_drawn_with_what_has_a_liquid():
+    found = [
+        summarise([run(n_molecules=number, spec=json.dumps({"model": model})) for _ in range(2)], REFERENCE)
+        for model in ("hipnn", "schnet")
+        for number in (200, 1000)
+    ]
+    found.append(summarise([run(n_molecules=500, verdict="unstable", rdf=None)], REFERENCE))
+    figure = sizes_figure(found)
+    assert len(figure.axes) == 4
+    assert [len(place.lines) for place in figure.axes[:2]] == [2, 2]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["200 molecules", "1000 molecules"]
 
 
 def test_a_scale_without_force_matching_says_so(tmp_path, capsys):

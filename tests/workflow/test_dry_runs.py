@@ -31,29 +31,23 @@ def job_counts(printed: str) -> dict[str, int]:
     return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", printed, re.MULTILINE)}
 
 
-@pytest.mark.parametrize("scale", SCALES)
-def test_every_scale_plans(workflow: Path, scale: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    done = snakemake(
-        workflow,
-        "--profile",
-        "profiles/workstation",
-        "--cores",
-        "2",
-        "-n",
-        "--quiet",
-        "rules",
-        "--config",
-        f"scale={scale}",
-    )
+@pytest.mark.parametrize(
+    ("scale", "target"),
+    [*((scale, "all") for scale in SCALES), *((scale, "forcematch") for scale in ("pilot", "study", "workstation"))],
+)
+def test_every_scale_plans(workflow: Path, scale: str, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ("--profile", "profiles/workstation", "--cores", "2", "-n", "--quiet", "rules")
+    done = snakemake(workflow, *words, "--config", f"scale={scale}", "--", target)
     assert done.returncode == 0, done.stderr
     counts = job_counts(done.stdout + done.stderr)
     assert counts["simulate_atomistic"] == counts["observe_atomistic"]
-    assert counts["write_release"] == counts["make_report"] == 1
+    last = ("write_release", "make_report") if target == "all" else ("report_force_matching",)
+    assert {counts[rule] for rule in last} == {1}
     assert sum(counts.values()) - counts["total"] == counts["total"]
     # What `mobcg estimate` and `mobcg status` tell of is what Snakemake would run.
     monkeypatch.chdir(workflow)
-    told = Counter(job.rule for job in workflow_jobs(load_plan(read_config() | {"scale": scale})))
-    assert told == {rule: count for rule, count in counts.items() if rule not in ("all", "total")}
+    told = Counter(job.rule for job in workflow_jobs(load_plan(read_config() | {"scale": scale}), target))
+    assert told == {rule: count for rule, count in counts.items() if rule not in ("all", "forcematch", "total")}
 
 
 @pytest.mark.parametrize("profile", ["slurm", "profiles/slurm", "profiles/workstation"])

@@ -18,6 +18,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -211,26 +212,29 @@ def scoreboard(results: Results) -> list[Row]:
     return rows
 
 
+def sized(results: Results, molecule: str) -> list[Judged]:
+    """Return the judgements of a molecule's models by model and number of molecules, the scoreboard's with them."""
+    own = [name for key, name in results.matching.scoreboard.items() if key.startswith(f"{molecule}.")]
+    found = [results.judged(name) for name in (*own, *results.matching.sizes[molecule])]
+    return sorted(found, key=lambda one: (one.spec["model"], one.n_molecules))
+
+
 def sizes(results: Results) -> list[Row]:
     """Return one row for each model and number of molecules: energy per molecule and g(r)."""
-    rows = []
-    for molecule, names in results.matching.sizes.items():
-        own = [name for key, name in results.matching.scoreboard.items() if key.startswith(f"{molecule}.")]
-        found = [results.judged(name) for name in (*own, *names)]
-        for judged in sorted(found, key=lambda one: (one.spec["model"], one.n_molecules)):
-            rows.append(
-                {
-                    "liquid": molecule,
-                    "model": LOOKS[judged.spec["model"]].label,
-                    "molecules": str(judged.n_molecules),
-                    "verdict": judged.verdict,
-                    "energy / (kJ/mol per molecule)": measured(*judged.energy_kj_mol),
-                    "rdf_error e": measured(*judged.error),
-                    "α = D/D_AA": measured(*judged.alpha),
-                    "steps / s": measured(judged.steps_per_second),
-                }
-            )
-    return rows
+    return [
+        {
+            "liquid": molecule,
+            "model": LOOKS[judged.spec["model"]].label,
+            "molecules": str(judged.n_molecules),
+            "verdict": judged.verdict,
+            "energy / (kJ/mol per molecule)": measured(*judged.energy_kj_mol),
+            "rdf_error e": measured(*judged.error),
+            "α = D/D_AA": measured(*judged.alpha),
+            "steps / s": measured(judged.steps_per_second),
+        }
+        for molecule in results.matching.sizes
+        for judged in sized(results, molecule)
+    ]
 
 
 def varied(specs: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -391,6 +395,27 @@ def rdf_figure(results: Results) -> Figure:
     return figure
 
 
+def sizes_figure(found: Sequence[Judged]) -> Figure:
+    """Return, for each model, g(r) and the energy per molecule in boxes of several numbers of molecules."""
+    models = list(dict.fromkeys(judged.spec["model"] for judged in found))
+    numbers = sorted({judged.n_molecules for judged in found})
+    shades = dict(zip(numbers, colormaps["viridis"](np.linspace(0, 0.9, len(numbers))), strict=True))
+    figure = Figure(figsize=(2.7 * len(models) + 0.4, 4.6))
+    handles = []
+    for model, (curves, energies) in zip(models, figure.subplots(2, len(models), squeeze=False).T, strict=True):
+        curves.set_title(LOOKS[model].label)
+        for judged in (one for one in found if one.spec["model"] == model):
+            look = {"color": shades[judged.n_molecules], "label": f"{judged.n_molecules} molecules"}
+            if judged.rdf is not None:
+                handles += curves.plot(R_NM, judged.rdf, **look)
+            if np.isfinite(judged.energy_kj_mol[0]):
+                energies.errorbar(judged.n_molecules, *judged.energy_kj_mol, fmt="o", **look)
+        curves.set(xlabel="r / nm", ylabel="g(r)")
+        energies.set(xlabel="molecules", ylabel="U per molecule / (kJ/mol)")
+    legend_above(figure, handles)
+    return figure
+
+
 def study_figure(found: Sequence[Trial]) -> Figure:
     """Return rdf_error against each setting that varies, the verdict as the marker, α as the colour."""
     names = [name for name in varied([trial.settings for trial in found]) if _is_number(found[0].settings[name])]
@@ -499,6 +524,8 @@ def write_report(results: Results, directory: Path) -> None:
     if matching.sizes:
         parts.append("## Other numbers of molecules at the same density\n")
         table("sizes", sizes(results))
+        for molecule in matching.sizes:
+            picture(f"sizes_{molecule}", sizes_figure(sized(results, molecule)))
     for study in matching.studies:
         found = trials(results, study)
         parts.append(f"## Study {study}\n")
