@@ -5,7 +5,7 @@ import pytest
 
 from mobcg.observables import finite_size_factor
 from mobcg.predictor.dataset import merge_masses
-from mobcg.predictor.features import describe
+from mobcg.predictor.features import Basis, describe
 from mobcg.predictor.mobility import (
     box_factor,
     largest_log_ratio,
@@ -22,7 +22,11 @@ def trained(rows, thermostat="langevin"):
     merged = merge_masses(rows)
     structure = describe(merged)
     groups = np.unique(merged.parent_potential_id, return_inverse=True)[1]
-    return merged, structure, train_friction(rows, merged, structure, groups, thermostat)
+    return merged, structure, train_friction(rows, merged, scores_of(structure), structure, groups, thermostat)
+
+
+def scores_of(structure):
+    return Basis.of(structure.curves).scores(structure.curves)
 
 
 def test_box_factor_is_one_where_the_box_is_not_known():
@@ -51,7 +55,9 @@ def test_friction_brings_d_to_the_target(thermostat, liquids):
     mobility = logarithm_of_mobility(merged)
     for slower in (1.5, 4.0):
         states = dataclasses.replace(merged, diffusion_nm2_ns=merged.diffusion_nm2_ns / slower)
-        gamma, error, log_ratio = predict_friction(process, mobility, 0 * mobility, structure, states, thermostat)
+        gamma, error, log_ratio = predict_friction(
+            process, mobility, 0 * mobility, scores_of(structure), structure, states, thermostat
+        )
         kt_m = 0.00831446 * states.temperature_k / states.mass_g_mol
         own = kt_m / (merged.diffusion_nm2_ns / 1000)
         reached = 1000 * kt_m / (own + 1.5 * gamma)
@@ -65,7 +71,9 @@ def test_no_friction_for_a_liquid_that_is_slow_already(liquids):
     merged, structure, (process, _) = trained(with_friction(liquids, LANGEVIN))
     fast = dataclasses.replace(merged, diffusion_nm2_ns=2 * merged.diffusion_nm2_ns)
     mobility = logarithm_of_mobility(merged)
-    gamma, error, _ = predict_friction(process, mobility, np.full(len(merged), 0.07), structure, fast, "langevin")
+    gamma, error, _ = predict_friction(
+        process, mobility, np.full(len(merged), 0.07), scores_of(structure), structure, fast, "langevin"
+    )
     assert (gamma == 0).all()
     np.testing.assert_allclose(error, 0.07)
 
@@ -76,7 +84,8 @@ def test_friction_follows_the_mass(liquids):
     heavy = dataclasses.replace(states, mass_g_mol=4 * states.mass_g_mol, diffusion_nm2_ns=states.diffusion_nm2_ns / 2)
     mobility = logarithm_of_mobility(merged)
     first, second = (
-        predict_friction(process, mobility, 0 * mobility, structure, rows, "langevin")[0] for rows in (states, heavy)
+        predict_friction(process, mobility, 0 * mobility, scores_of(structure), structure, rows, "langevin")[0]
+        for rows in (states, heavy)
     )
     np.testing.assert_allclose(second, first / 2)
 

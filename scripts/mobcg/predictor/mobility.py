@@ -87,10 +87,13 @@ def train_mobility(scores: NDArray, structure: Structure, liquids: Liquids, grou
     )
 
 
-def friction_inputs(
+def friction_terms(
     log_mobility: NDArray, log_ratio: NDArray, structure: Structure, states: States, thermostat: str
 ) -> NDArray[np.float64]:
-    """Return what ln c depends on, (n, 3 or 4): ln D₀*, ln ν/ν₀, s₂ and for DPD the reduced cutoff, of order one."""
+    """Return the terms that ln c is nearly linear in, (n, 3 or 4), of order one.
+
+    They are ln D₀*, ln ν/ν₀, s₂ and for DPD the reduced cutoff.
+    """
     columns = [(log_mobility + 2) / 2, (log_ratio - 1) / 2, structure.entropy / 2 + 1]
     if thermostat == "dpd":
         columns.append((states.number_density_nm3 ** (1 / 3) - 1.7) * 5)
@@ -99,11 +102,11 @@ def friction_inputs(
 
 def largest_log_ratio(process: Process) -> float:
     """Return the largest ln ν/ν₀ that a friction process learned from."""
-    return float(2 * process.inputs[:, 1].max() + 1)
+    return float(2 * process.terms[:, 1].max() + 1)
 
 
 def train_friction(
-    liquids: Liquids, merged: Liquids, structure: Structure, groups: NDArray, thermostat: str
+    liquids: Liquids, merged: Liquids, scores: NDArray, structure: Structure, groups: NDArray, thermostat: str
 ) -> tuple[Process, LeftOut] | None:
     """Return the process for ln c of one thermostat, None where no run with it has a twin without.
 
@@ -111,8 +114,9 @@ def train_friction(
     ----------
     liquids
         All rows, those with friction among them.
-    merged, structure, groups
-        The liquids without friction (see `merge_masses`), their features and the groups that are left out together.
+    merged, scores, structure, groups
+        The liquids without friction (see `merge_masses`), their coordinates in `mobcg.predictor.features.Basis` of
+        their curves, their features and the groups that are left out together.
     """
     twin = {key: index for index, key in enumerate(state_keys(merged))}
     with_friction = liquids.take((liquids.thermostat == thermostat) & (liquids.friction_1_ps > 0))
@@ -126,11 +130,12 @@ def train_friction(
     index, log_c, log_ratio, error = (np.array(column) for column in zip(*rows, strict=True))
     near = _take(structure, index)
     states = merged.take(index)
-    inputs = friction_inputs(logarithm_of_mobility(states), log_ratio, near, states, thermostat)
+    terms = friction_terms(logarithm_of_mobility(states), log_ratio, near, states, thermostat)
+    inputs = np.column_stack([scores[index], terms])
     expected = usual_constant(logarithm_of_mobility(states), near.neighbours, thermostat)
     targets = (log_c - np.log(expected))[:, None]
     relative = np.maximum(error, LEAST_NOISE) ** 2
-    return fit(inputs, targets, groups[index], SETTINGS, terms=inputs, relative_noise=relative / np.median(relative))
+    return fit(inputs, targets, groups[index], SETTINGS, terms=terms, relative_noise=relative / np.median(relative))
 
 
 def _constant(
@@ -162,6 +167,7 @@ def predict_friction(
     process: Process,
     log_mobility: NDArray,
     log_mobility_se: NDArray,
+    scores: NDArray,
     structure: Structure,
     states: States,
     thermostat: str,
@@ -179,10 +185,11 @@ def predict_friction(
     per_tau = np.sqrt(kt / states.mass_g_mol) * states.number_density_nm3 ** (1 / 3)
     log_ratio = log_mobility - wanted
     asked = np.maximum(log_ratio, 0.0)
-    inputs = friction_inputs(log_mobility, asked, structure, states, thermostat)
-    log_c = np.clip(process.mean(inputs, inputs)[:, 0], *LOG_CONSTANT)
+    terms = friction_terms(log_mobility, asked, structure, states, thermostat)
+    inputs = np.column_stack([scores, terms])
+    log_c = np.clip(process.mean(inputs, terms)[:, 0], *LOG_CONSTANT)
     log_c += np.log(usual_constant(log_mobility, structure.neighbours, thermostat))
-    log_c_se = process.standard_error(inputs, inputs)[:, 0]
+    log_c_se = process.standard_error(inputs, terms)[:, 0]
     gamma = np.maximum(np.exp(-wanted) - np.exp(-log_mobility), 0.0) * per_tau / np.exp(log_c)
     own_share = np.exp(-asked)
     return gamma, np.hypot((1 - own_share) * log_c_se, own_share * log_mobility_se), log_ratio

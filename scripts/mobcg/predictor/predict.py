@@ -152,7 +152,13 @@ def _propose(model: Any, states: States, thermostat: str, pressure_bar: float | 
     friction, alpha_se, log_ratio = None, mobility_se, np.zeros(len(states))
     if thermostat in THERMOSTATS:
         friction, alpha_se, log_ratio = predict_friction(
-            model.processes[thermostat], mobility, mobility_se, structure, states, thermostat
+            model.processes[thermostat],
+            mobility,
+            mobility_se,
+            model.basis.scores(structure.curves),
+            structure,
+            states,
+            thermostat,
         )
     elif "knob" in model.processes:
         start = (

@@ -183,7 +183,7 @@ def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callabl
     fits: dict[str, tuple[Process, LeftOut] | None] = {
         "structure": lesson.learn(settings),
         "mobility": train_mobility(levels.scores(structure.correlation), structure, merged, groups),
-        **{name: train_friction(liquids, merged, structure, groups, name) for name in THERMOSTATS},
+        **{name: train_friction(liquids, merged, scores, structure, groups, name) for name in THERMOSTATS},
         "knob": train_knob(merged, structure, groups),
     }
     found = {name: result for name, result in fits.items() if result is not None}
