@@ -85,6 +85,9 @@ def test_the_report_has_the_floor_the_study_and_the_transfer(matched: Path) -> N
     assert all("1 stable" in row["verdict"] for row in transfer)
     report = (directory / "report.md").read_text()
     assert "Published: λ = 0 is unstable. Not tried here." in report
+    assert "Made by `make forcematch SCALE=matched` at commit " in report
+    assert "gmx 2" in report
+    assert "torch 2" in report
     for figure in ("rdf", "study_one", "transfer_benzene"):
         assert (directory / f"{figure}.png").stat().st_size > 5000
         assert f"]({figure}.png)" in report

@@ -22,6 +22,7 @@ from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from mobcg.database.build import current_commit
 from mobcg.errors import InputError, SimulationError
 from mobcg.observables import rdf_error
 from mobcg.pair import R_NM
@@ -502,10 +503,30 @@ def csv_text(rows: Sequence[Row]) -> str:
     return stream.getvalue()
 
 
-def write_report(results: Results, directory: Path) -> None:
+def provenance(results: Results, commit: str) -> str:
+    """Return what made the numbers, as a paragraph: command, commit, programs, seeds, errors."""
+    programs: dict[str, set[str]] = {}
+    for name in results.matching.targets:
+        _note(programs, read_record(Path(results.plan.record_path("atomistic", name)))["versions"])
+    for name in results.matching.judgements:
+        _note(programs, (results.training(name) or {}).get("versions", {}))
+    named = ", ".join(f"{program} {' and '.join(sorted(found))}" for program, found in sorted(programs.items()))
+    return (
+        f"Made by `make forcematch SCALE={results.plan.scale.name}` at commit {commit}, with {named}. Every seed is a "
+        "hash of the spec of what it starts. Errors are standard errors: over runs from different frames where there "
+        "are several, else from time blocks; of R², from time blocks of the test frames.\n"
+    )
+
+
+def _note(programs: dict[str, set[str]], versions: Mapping[str, str]) -> None:
+    for program, version in versions.items():
+        programs.setdefault(program, set()).add(version)
+
+
+def write_report(results: Results, directory: Path, commit: str) -> None:
     """Write report.md, the tables as .csv and the figures as .png; report.md comes last."""
     directory.mkdir(parents=True, exist_ok=True)
-    matching, parts = results.matching, ["# Force matching\n"]
+    matching, parts = results.matching, ["# Force matching\n", provenance(results, commit)]
     if results.plan.scale.rough:
         parts.append("**These numbers are rough: short runs, made to show that the chain works.**\n")
 
@@ -558,7 +579,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             advice = "Take a scale that has it: make forcematch SCALE=pilot."
             raise InputError(f"scale {plan.scale.name}", "forcematch", "nothing", "models, studies or transfer", advice)
         with drawing():
-            write_report(Results(plan), options.out)
+            write_report(Results(plan), options.out, current_commit())
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
