@@ -356,6 +356,11 @@ def test_chosen_liquids_are_shards_of_their_own_and_change_no_other(tmp_path: Pa
     assert list(one)[: len(before)] == list(before)
     added = [spec for shard in list(two.values())[len(before) :] for spec in prior_potentials(shard).values()]
     assert [spec["draw"] for spec in added] == [40, 77, 12, 91]
+    # They are near the molecular liquids: each is run with both frictions too.
+    for shard in list(two.values())[len(before) :]:
+        kinds = Counter(spec["thermostat"] for spec in expand_shard(shard))
+        assert set(kinds.values()) == {len(shard["draws"])}
+        assert kinds.keys() == {"nose_hoover", "langevin", "dpd"}
     # The same draw is the same liquid, however it came into the plan.
     (tmp_path / "more.yaml").write_text(
         yaml.safe_dump(

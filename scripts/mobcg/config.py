@@ -229,6 +229,9 @@ class Prior(Section):
     friction_share: Annotated[float, Field(ge=0, le=1)] = Field(
         0.15, description="share of the liquids that are run again with Langevin friction and with DPD friction"
     )
+    chosen_friction_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        1.0, description="the same, of the liquids that active learning chose, which are near the molecular ones"
+    )
     friction_1_ps_100: dict[Literal["langevin", "dpd"], PositiveRange] = Field(
         {"langevin": (0.5, 25.0), "dpd": (0.07, 2.5)},
         description="ranges of the friction for a bead of 100 g/mol, log-uniform; a liquid gets one of each kind",

@@ -649,9 +649,10 @@ def _prior_shards(scale: Scale, chosen: Sequence[Sequence[int]]) -> dict[str, Sp
     )
     size = section.liquids_per_shard
     specs = [spec for (spec,) in _cut([({"kind": "prior_shard", **shared}, section.liquids)], size)]
+    sampling = shared["sampling"] | {"friction_share": section.chosen_friction_share}
     for draws in chosen:
         parts = (draws[first : first + size] for first in range(0, len(draws), size))
-        specs += [{"kind": "prior_shard", **shared, "draws": list(part)} for part in parts]
+        specs += [{"kind": "prior_shard", **shared, "sampling": sampling, "draws": list(part)} for part in parts]
     return {run_id(spec): spec for spec in specs}
 
 
