@@ -47,6 +47,15 @@ def test_arrays_come_back_as_they_were(release):
         np.testing.assert_array_equal(found[name], array)
 
 
+def test_weights_that_meant_something_else_are_refused(release):
+    header = release / "models/mobcg/model.json"
+    saved = json.loads(header.read_text())
+    header.write_text(json.dumps(saved | {"settings": {"processes": []}}))  # as the first ones were
+    sign(release)
+    with pytest.raises(InputError, match=r"settings\.format: found 1; allowed: 2\. Another mobcg wrote this model"):
+        load_model(release / "models/mobcg")
+
+
 @pytest.mark.parametrize("name", ["weights.safetensors", "model.json"])
 def test_a_file_changed_after_the_release_is_refused(name, release):
     path = release / "models/mobcg" / name

@@ -34,7 +34,7 @@ def save_model(directory: Path, name: str, model: Any) -> None:
 
     Arrays keep their type: a model that is to be small on disk holds float16 itself, and predicts with it.
     """
-    save_weights(directory, name, model.settings, model.arrays)
+    save_weights(directory, name, {**model.settings, "format": model_module(name).FORMAT}, model.arrays)
 
 
 def load_model(directory: Path):
@@ -46,10 +46,15 @@ def load_model(directory: Path):
     ------
     InputError
         The directory holds no whole model, its files are not the ones that belong together or to the release, or what
-        they hold is not of this model.
+        they hold is not of this model as this mobcg knows it.
     """
     name, settings, arrays = load_weights(directory, read_model_file)
-    return model_module(name, directory / HEADER).Model.restore(settings, arrays)
+    module = model_module(name, directory / HEADER)
+    found = settings.pop("format", 1)
+    if found != module.FORMAT:
+        advice = "Another mobcg wrote this model: use that one, or a release that this one made."
+        raise InputError(directory / HEADER, "settings.format", found, module.FORMAT, advice)
+    return module.Model.restore(settings, arrays)
 
 
 def read_model_file(path: Path, max_bytes: int) -> bytes:

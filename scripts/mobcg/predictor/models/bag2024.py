@@ -51,6 +51,7 @@ CARD = (
     "coefficient and g(r), unscaled, with the second network for the core. It is given the D of the atomistic liquid, "
     "as published, and so is asked for a potential that may not exist."
 )
+FORMAT = 1
 DEFAULTS: dict[str, Any] = {
     "folds": 10,
     "networks": 10,
