@@ -70,6 +70,18 @@ def test_a_field_is_run_in_both_ensembles_and_not_run_again(liquid, tmp_path):
     assert lines == []
 
 
+@pytest.mark.parametrize(("step_fs", "verdict"), [(80.0, "stable"), (240.0, "unstable")])
+def test_what_looks_unstable_is_run_again_with_half_the_time_step(step_fs, verdict, liquid, tmp_path, monkeypatch):
+    monkeypatch.setattr("mobcg.forcematch.dynamics.longest_step_fs", lambda *_: step_fs)
+    lines, field = [], SoftSpheres(epsilon_kj_mol=400.0, cutoff_nm=0.62)
+    (row,) = judged({**SPEC, "nve_ps": 0}, field, [liquid], tmp_path, lines.append)
+    assert row["verdict"] == verdict
+    assert row["time_step_fs"] == step_fs / 2
+    assert row["reason"].startswith(f"With a time step of {step_fs / 2:.2f} fs: ")
+    assert sum("Again with half the time step." in line for line in lines) == 1
+    assert not list(tmp_path.glob("*.checkpoint.npz"))
+
+
 def test_a_density_at_1_atm_where_the_liquid_holds_one_and_a_reason_where_not(liquid, tmp_path):
     spec = {**SPEC, "nve_ps": 0, "npt_ps": 12}
     _, row = judged(spec, SoftSpheres(epsilon_kj_mol=400.0, cutoff_nm=0.62), [liquid], tmp_path, silent)

@@ -49,6 +49,8 @@ from mobcg.units import BAR_PER_ATM, FS_PER_PS
 # A pair potential runs in seconds: at least long enough for a self-diffusion coefficient, at 100 g/mol.
 PAIR_PS_100 = 200.0
 LEAST_FRAMES = 10  # that a g(r) is made of
+# What looks unstable may only have been too fast for a steep wall: so often it is run again with half the time step.
+MAX_HALVINGS = 1
 NO_DENSITY = "no density"  # verdict of a run at 1 atm that holds none
 CURVE = pa.list_(pa.float64())
 NUMBERS = (
@@ -179,25 +181,36 @@ def _many_body(
     production_ps, pressure_bar = spec[f"{ensemble}_ps"], None
     if ensemble == "npt":  # so much of it is left out
         production_ps, pressure_bar = production_ps + spec["equilibration_ps"], BAR_PER_ATM
-    run = simulate(
-        model,
-        start.beads,
-        relaxed(model, start.beads, start.positions_nm, start.box_length_nm),
-        start.box_length_nm,
-        temperature_k=start.temperature_k,
-        ensemble=ensemble,
-        equilibration_ps=spec["equilibration_ps"],
-        production_ps=production_ps,
-        seed=spec_seed(spec, f"velocities of start {number}"),
-        pressure_bar=pressure_bar,
-        say=say,
-        checkpoint=checkpoint,
-    )
-    if ensemble == "npt":
-        found = density_at_1atm(run, spec["equilibration_ps"], start)
-    else:
+    positions_nm = relaxed(model, start.beads, start.positions_nm, start.box_length_nm)
+
+    def attempt(time_step_fs: float | None) -> tuple[Run, dict[str, Any]]:
+        run = simulate(
+            model,
+            start.beads,
+            positions_nm,
+            start.box_length_nm,
+            temperature_k=start.temperature_k,
+            ensemble=ensemble,
+            equilibration_ps=spec["equilibration_ps"],
+            production_ps=production_ps,
+            seed=spec_seed(spec, f"velocities of start {number}"),
+            pressure_bar=pressure_bar,
+            time_step_fs=time_step_fs,
+            say=say,
+            checkpoint=checkpoint,
+        )
+        if ensemble == "npt":
+            return run, density_at_1atm(run, spec["equilibration_ps"], start)
         verdict = judge(run, start.closest_nm)
-        found = {"verdict": verdict.status, "reason": verdict.reason} | _of_run(run)
+        return run, {"verdict": verdict.status, "reason": verdict.reason} | _of_run(run)
+
+    run, found = attempt(None)
+    for _ in range(MAX_HALVINGS if found["verdict"] == "unstable" else 0):
+        say(f"{found['reason']} Again with half the time step.")
+        run, found = attempt(run.time_step_fs / 2)
+        found["reason"] = f"With a time step of {run.time_step_fs:.2f} fs: {found['reason']}"
+        if found["verdict"] != "unstable":
+            break
     checkpoint.unlink(missing_ok=True)
     return _row(spec, start, number, ensemble) | _cost(run) | found
 
