@@ -107,7 +107,8 @@ def made_of(positions, edge, beads, frame_ps=0.5) -> Run:
     trajectory = BeadTrajectory(positions, edge, frame_ps, 78.0, TEMPERATURE_K)
     times = np.arange(len(positions)) * frame_ps
     still = [np.full(len(times), value) for value in (TEMPERATURE_K, 0.0, 0.0, 1.0, 0.4)]
-    return Run(trajectory, beads, "nvt", 10.0, times, *still, None, 1.0, 1.0)
+    volumes = np.full(len(times), trajectory.box_length_nm**3)
+    return Run(trajectory, beads, "nvt", 10.0, times, *still, volumes, None, 1.0, 1.0)
 
 
 def test_an_ideal_gas_is_as_uneven_as_one():
