@@ -68,13 +68,14 @@ def workflow_jobs(plan: Plan, target: str = "all") -> list[Job]:
 def _needed(jobs: Sequence[Job]) -> list[Job]:
     """Return the jobs that the last one needs, itself included, each once."""
     makers = {product: job for job in jobs for product in (job.product, *job.also)}
-    found, waiting = {}, [jobs[-1]]
+    needed, waiting = set(), [jobs[-1]]
     while waiting:
         job = waiting.pop()
-        if job.product not in found:
-            found[job.product] = job
+        if job.product not in needed:
+            needed.add(job.product)
             waiting += [makers[need] for need in job.needs if need in makers]
-    return [job for product, job in {job.product: job for job in jobs}.items() if product in found]
+    once = {job.product: job for job in jobs}
+    return [job for product, job in once.items() if product in needed]
 
 
 def _atomistic(plan: Plan, runs: Iterable[str]) -> Iterator[Job]:

@@ -158,7 +158,7 @@ def test_volumes_of_free_beads_are_those_of_the_ideal_gas():
         volumes = []
         for _ in range(6000):
             volume = motion.find.box_length_nm**3 + random.uniform(-12, 12) * kt_over_p
-            if volume > 0.1:  # of 2 nm³ and more
+            if volume > 0.1:  # of 3 nm³ and more
                 motion.try_volume(volume, KT / kt_over_p, KT, random.random())
             volumes.append(motion.find.box_length_nm**3 / kt_over_p)
         mean, error = block_mean(np.array(volumes))

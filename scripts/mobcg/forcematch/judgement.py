@@ -49,8 +49,6 @@ from mobcg.units import BAR_PER_ATM, FS_PER_PS
 # A pair potential runs in seconds: at least long enough for a self-diffusion coefficient, at 100 g/mol.
 PAIR_PS_100 = 200.0
 LEAST_FRAMES = 10  # that a g(r) is made of
-# What looks unstable may only have been too fast for a steep wall: so often it is run again with half the time step.
-MAX_HALVINGS = 1
 NO_DENSITY = "no density"  # verdict of a run at 1 atm that holds none
 CURVE = pa.list_(pa.float64())
 NUMBERS = (
@@ -177,13 +175,15 @@ def judged(
 def _many_body(
     spec: Spec, model: Field, start: Start, number: int, ensemble: str, work: Path, say: Callable[[str], None]
 ) -> dict[str, Any]:
-    checkpoint = work / f"{run_id(spec)}.{number}.{ensemble}.checkpoint.npz"
     production_ps, pressure_bar = spec[f"{ensemble}_ps"], None
     if ensemble == "npt":  # so much of it is left out
         production_ps, pressure_bar = production_ps + spec["equilibration_ps"], BAR_PER_ATM
     positions_nm = relaxed(model, start.beads, start.positions_nm, start.box_length_nm)
 
-    def attempt(time_step_fs: float | None) -> tuple[Run, dict[str, Any]]:
+    def checkpoint(attempt: int) -> Path:
+        return work / f"{run_id(spec)}.{number}.{ensemble}.{attempt}.checkpoint.npz"
+
+    def attempt(count: int, time_step_fs: float | None = None) -> tuple[Run, dict[str, Any]]:
         run = simulate(
             model,
             start.beads,
@@ -197,21 +197,20 @@ def _many_body(
             pressure_bar=pressure_bar,
             time_step_fs=time_step_fs,
             say=say,
-            checkpoint=checkpoint,
+            checkpoint=checkpoint(count),
         )
         if ensemble == "npt":
             return run, density_at_1atm(run, spec["equilibration_ps"], start)
         verdict = judge(run, start.closest_nm)
         return run, {"verdict": verdict.status, "reason": verdict.reason} | _of_run(run)
 
-    run, found = attempt(None)
-    for _ in range(MAX_HALVINGS if found["verdict"] == "unstable" else 0):
+    run, found = attempt(0)
+    if found["verdict"] == "unstable":  # perhaps it was only too fast for a steep wall
         say(f"{found['reason']} Again with half the time step.")
-        run, found = attempt(run.time_step_fs / 2)
+        run, found = attempt(1, run.time_step_fs / 2)
         found["reason"] = f"With a time step of {run.time_step_fs:.2f} fs: {found['reason']}"
-        if found["verdict"] != "unstable":
-            break
-    checkpoint.unlink(missing_ok=True)
+    for count in range(2):
+        checkpoint(count).unlink(missing_ok=True)
     return _row(spec, start, number, ensemble) | _cost(run) | found
 
 
@@ -255,9 +254,9 @@ def _cost(run: Run) -> dict[str, Any]:
 
 def _of_run(run: Run) -> dict[str, Any]:
     """Return what a run measured; nothing of one that blew up."""
-    row: dict[str, Any] = {}
     if run.failure is not None:
-        return row
+        return {}
+    row: dict[str, Any] = {}
     if len(run.trajectory.positions_nm) >= LEAST_FRAMES:
         row |= structure_and_dynamics(run.centres)
         row |= structure_of_beads(run)

@@ -449,7 +449,8 @@ def main(arguments: list[str] | None = None) -> int:
                 lambda line: print(line, flush=True),
             )
             if options.training is not None:
-                rows = [row | training_cost(options.training) for row in rows]
+                cost = training_cost(options.training)
+                rows = [row | cost for row in rows]
             write_rows(options.out, "evaluation", rows)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
