@@ -142,7 +142,7 @@ rule noise_floor:
         spec=lambda wildcards: canonical_json(PLAN.atomistic_spec(MATCHING.floors[wildcards.molecule]["run_id"])),
         held=lambda wildcards: MATCHING.floors[wildcards.molecule]["held_ps"],
         run=lambda wildcards: f"{RESULTS}/work/atomistic/{MATCHING.floors[wildcards.molecule]['run_id']}",
-        work=lambda wildcards: f"{RESULTS}/work/floor/{PLAN.scale.name}.{wildcards.molecule}",
+        work=lambda wildcards: f"{RESULTS}/work/floor/{run_id(MATCHING.floors[wildcards.molecule])}",
         molecules=PLAN.config.molecules_dir,
     shell:
         "python -m mobcg.forcematch.noise_floor --spec {params.spec:q} --run {params.run:q} --held-ps {params.held}"

@@ -156,6 +156,7 @@ def test_ends_and_middle_of_a_chain_are_two_kinds() -> None:
         ([HALVES[0], [*HALVES[1], 0]], "mappings.some", "found 'atom 0 more than once'"),
         ([[0, 3, 6, 9], [1, 2, 7, 8], [4, 5, 10, 11]], "mappings.some.0", "atoms that bonds hold together"),
         ([[*range(6)], [*range(6, 12)]], "mappings.some.1", "atoms that bonds hold together"),
+        ([[*range(6), *range(7, 12)], [6]], "mappings.some.1", "found 'hydrogen 6 apart from atom 0'"),
     ],
 )
 def test_groups_that_are_no_beads(groups: list[list[int]], key: str, said: str) -> None:

@@ -47,7 +47,8 @@ ROW_S = 1e-3
 LEARN_S = {"pair_fm": 8e-5, "schnet": 6e-5, "hipnn": 4e-4}
 FIELD_S = {"pair_fm": 1e-6, "schnet": 3e-5, "hipnn": 1.4e-4}
 FIELD_STEP_FS = 9.0
-HELD_RUNS = 2  # configurations that centres of mass are held at
+# Configurations that centres of mass are held at, each after a stretch that is discarded or free.
+HELD_RUNS, HELD_EXTRA_PS = 6, 13.0
 FIELD_BYTES = 3e5
 
 # What starting a job costs beside the step itself: Snakemake alone, and with a scheduler between.
@@ -280,7 +281,7 @@ def _judge(asked: _Asked, name: str) -> Cost:
 def _noise_floor(asked: _Asked, molecule: str) -> Cost:
     floor = asked.plan.forcematch.floors[molecule]
     n_atoms = asked.plan.atomistic_spec(floor["run_id"])["n_molecules"] * asked.plan.species[molecule].n_atoms
-    picoseconds = HELD_RUNS * floor["held_ps"]
+    picoseconds = HELD_RUNS * (floor["held_ps"] + HELD_EXTRA_PS)
     return Cost(3 * STEP_START_S + asked.rates.s_ps_atom * n_atoms * picoseconds, ROW_BYTES)
 
 

@@ -16,7 +16,7 @@ from mobcg.molecule import Species, mapping_of, molecules_in_box
 from mobcg.spec import Spec, run_id
 
 # Raised when a stage is changed such that its old records no longer answer the same question.
-PROTOCOL = {"fit": 1, "judgement": 1, "floor": 1}
+PROTOCOL = {"fit": 1, "judgement": 2, "floor": 2}
 
 
 @dataclass(frozen=True)
@@ -84,9 +84,12 @@ class ForceMatching:
     ) -> str:
         """Ask for runs of a model at the state of atomistic runs; return the id of the judgement.
 
-        `source` says where the potential is from: {fit_id}, {potential_id}, or {fold, state_run_id} for what the
-        predictor of a fold proposes for the g(r) of a run.
+        `source` says where the potential is from: {fit_id}, {potential_id}, or {scale, fold, state_run_id} for what
+        the predictor of a scale's fold proposes for the g(r) of a run. A pair potential is run at constant temperature
+        only.
         """
+        if "fit_id" not in source or self.is_pair(source["fit_id"]):
+            judging = judging.model_copy(update={"nve_ps": 0.0, "npt_ps": 0.0})
         return _ask(
             self.judgements,
             {
@@ -232,7 +235,7 @@ def _source(
         if len(runs) > 1:
             return None
         if model == "mobcg":
-            return {"fold": molecule.id, "state_run_id": runs[0]}
+            return {"scale": scale.name, "fold": molecule.id, "state_run_id": runs[0]}
         name, spec = invert(molecule, runs, temperature_k)
         asked.inversions[name] = spec
         return {"potential_id": name}

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from mobcg.plan import Plan, record_files
+from mobcg.spec import run_id
 
 # What Snakemake is asked for.
 TARGETS = ("all", "forcematch")
@@ -156,7 +157,7 @@ def _matching_report(plan: Plan) -> Iterator[Job]:
     floors = {name: f"{directory}/floor.{name}.json" for name in matching.floors}
     for name, path in floors.items():
         needs = (plan.simulated_beads_path(matching.floors[name]["run_id"]),)
-        work = f"{plan.config.results_dir}/work/floor/{scale}.{name}"
+        work = f"{plan.config.results_dir}/work/floor/{run_id(matching.floors[name])}"
         yield Job("noise_floor", name, f"{scale}/{name}", path, needs, work)
     needs = [
         *map(plan.judgement_path, matching.judgements),

@@ -114,9 +114,11 @@ def check_groups(smiles: str, groups: Sequence[Sequence[int]], where: object, ke
     ------
     InputError
         A group is empty, names an atom that is not there, or one that no bond joins to the rest of it; or an atom is in
-        no group or in two.
+        no group or in two; or a hydrogen is in another group than its neighbour: the length of that bond is fixed in
+        the atomistic runs, and forces that fix it are not among those that GROMACS writes.
     """
-    bonded = Chem.GetAdjacencyMatrix(_with_hydrogens(smiles))
+    molecule = _with_hydrogens(smiles)
+    bonded = Chem.GetAdjacencyMatrix(molecule)
     n_atoms, count = len(bonded), Counter(atom for group in groups for atom in group)
     order = "Atoms are counted from 0: those of the SMILES in its order, then the hydrogens."
     for number, group in enumerate(groups):
@@ -133,6 +135,12 @@ def check_groups(smiles: str, groups: Sequence[Sequence[int]], where: object, ke
         parts, _ = connected_components(bonded[np.ix_(group, group)])
         if parts > 1:
             raise InputError(where, f"{key}.{number}", list(group), "atoms that bonds hold together", order)
+    bead = {atom: number for number, group in enumerate(groups) for atom in group}
+    for atom in molecule.GetAtoms():
+        neighbours = [other.GetIdx() for other in atom.GetNeighbors()]
+        if atom.GetAtomicNum() == 1 and bead[neighbours[0]] != bead[atom.GetIdx()]:
+            found = f"hydrogen {atom.GetIdx()} apart from atom {neighbours[0]}"
+            raise InputError(where, f"{key}.{bead[atom.GetIdx()]}", found, "hydrogens with the atom they are bound to")
 
 
 def molecule_beads(

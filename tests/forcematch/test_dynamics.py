@@ -41,8 +41,8 @@ def test_lengths_and_intervals():
     np.testing.assert_allclose(np.diff(found.times_ps), 0.1)
     assert found.times_ps[0] == 0
     assert found.failure is None
-    assert found.steps_per_second > 0
-    assert found.seconds > 0
+    assert found.steps_per_core_s > 0
+    assert found.core_s > 0
 
 
 def test_the_field_is_left_as_it_is():

@@ -1,6 +1,7 @@
 """Judgements: starts, rows, resumption, and what went wrong told as rows."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -8,12 +9,16 @@ import pytest
 
 from mobcg.coarse.simulate import simulate_npt
 from mobcg.config import Judging
+from mobcg.errors import SimulationError
+from mobcg.forcematch.dynamics import simulate
 from mobcg.forcematch.judgement import SCHEMA, judged, main, starts
 from mobcg.forcematch.pair_table import PairTable
+from mobcg.forcematch.starts import relaxed
 from mobcg.forcematch.storage import save_failure
-from mobcg.observables import BeadTrajectory
+from mobcg.observables import BeadTrajectory, MoleculeBeads
 from mobcg.spec import run_id
 from mobcg.units import BAR_PER_ATM, mass_density_kg_m3
+from tests.forcematch.boxes import dimers
 from tests.forcematch.cases import known_frames
 from tests.forcematch.fields import SoftSpheres
 from tests.inversion.cases import known_potential
@@ -45,7 +50,8 @@ def test_starts_are_different_frames_of_the_trajectories_in_turn(liquid):
         int(np.argmin([np.abs(frame - one.positions_nm).max() for frame in liquid.positions_nm])) for one in found
     ]
     assert frames[0] == frames[1] != frames[2] == frames[3]
-    assert 0.2 < found[0].closest_nm < 0.6
+    assert 0.2 < found[0].liquid.closest_nm < 0.6
+    assert found[0].bead_rdf is None
 
 
 def test_another_number_of_molecules_is_at_the_same_density(liquid):
@@ -65,9 +71,13 @@ def test_a_field_is_run_in_both_ensembles_and_not_run_again(liquid, tmp_path):
         assert row["n_beads"] == row["n_molecules"] == liquid.positions_nm.shape[1]
         assert row["core_s_ns_bead"] > 0
         assert len(row["rdf"]) == 150
+    assert rows[1]["time_step_fs"] == rows[0]["time_step_fs"]
     lines.clear()
     assert judged(SPEC, field, [liquid], tmp_path, lines.append) == rows
     assert lines == []
+    stiffer = SoftSpheres(epsilon_kj_mol=440.0, cutoff_nm=0.62)  # the same spec, a model that was trained again
+    again = judged(SPEC, stiffer, [liquid], tmp_path, lines.append)
+    assert again[0]["pressure_bar"] > rows[0]["pressure_bar"]
 
 
 @pytest.mark.parametrize(("step_fs", "verdict"), [(80.0, "stable"), (240.0, "unstable")])
@@ -115,10 +125,25 @@ def test_the_density_at_1_atm_is_that_of_lammps(liquid, tmp_path):
 
 
 def test_a_field_that_falls_in_on_itself_is_a_row_that_says_so(liquid, tmp_path):
-    spec = {**SPEC, "nve_ps": 0}
-    (row,) = judged(spec, SoftSpheres(epsilon_kj_mol=-60.0, cutoff_nm=1.0), [liquid], tmp_path, silent)
+    (row,) = judged(SPEC, SoftSpheres(epsilon_kj_mol=-60.0, cutoff_nm=1.0), [liquid], tmp_path, silent)
+    assert row["ensemble"] == "nvt"  # and nothing else is run
     assert row["verdict"] in ("collapsed", "unstable")
     assert row["reason"]
+
+
+def test_a_molecule_of_two_beads_is_run_and_both_its_g_of_r_are_told(tmp_path):
+    beads, positions, edge = dimers(120)
+    field = SoftSpheres(epsilon_kj_mol=60.0, cutoff_nm=0.5)
+    settings = {"temperature_k": 300.0, "ensemble": "nvt", "equilibration_ps": 2, "seed": 1}
+    run = simulate(field, beads, relaxed(field, beads, positions, edge), edge, production_ps=10, **settings)
+    molecule = MoleculeBeads((20.0, 60.0), (0, 1), ((0, 1),))
+    atomistic = replace(run.trajectory, molecule=molecule)
+    (row,) = judged({**SPEC, "nve_ps": 0}, field, [atomistic], tmp_path, silent)
+    assert row["verdict"] == "stable", row["reason"]
+    assert (row["n_beads"], row["n_molecules"], row["mass_g_mol"]) == (240, 120, 80.0)
+    seen, expected = (np.array(row[name])[20:70] for name in ("bead_rdf", "atomistic_bead_rdf"))
+    np.testing.assert_allclose(seen.mean(), expected.mean(), rtol=0.05)
+    assert not np.allclose(row["bead_rdf"], row["rdf"], atol=0.1)
 
 
 def test_a_pair_potential_runs_in_lammps_and_keeps_its_liquid(liquid, tmp_path):
@@ -130,6 +155,11 @@ def test_a_pair_potential_runs_in_lammps_and_keeps_its_liquid(liquid, tmp_path):
     seen = np.array(row["rdf"])
     assert seen.max() > 1.2
     assert not list(tmp_path.glob("*.run"))
+
+
+def test_a_pair_potential_that_attracts_far_too_much_is_judged_as_a_field_is(liquid, tmp_path):
+    (row,) = judged({**SPEC, "model": "ibi"}, 6 * known_potential(), [liquid], tmp_path, silent)
+    assert row["verdict"] in ("collapsed", "frozen"), row["reason"]
 
 
 def test_the_command_writes_rows_for_a_training_that_diverged(liquid, tmp_path):
@@ -145,10 +175,14 @@ def test_the_command_writes_rows_for_a_training_that_diverged(liquid, tmp_path):
     assert row["n_molecules"] == liquid.positions_nm.shape[1]
 
 
-def test_a_trajectory_of_a_failed_run_is_refused(tmp_path, capsys):
+def test_where_the_atomistic_run_failed_the_row_says_so(tmp_path):
     failed = BeadTrajectory(np.zeros((0, 5, 3)), np.nan, 1.0, 78.0, 298.0, metadata={"reason": "evaporated"})
     failed.save(tmp_path / "beads.npz")
     save_failure(tmp_path / "fit", "schnet", "no frames")
     words = ["--spec", json.dumps(SPEC), "--beads", str(tmp_path / "beads.npz"), "--model-dir", str(tmp_path / "fit")]
-    assert main([*words, "--work", str(tmp_path / "work"), "--out", str(tmp_path / "rows.parquet")]) == 2
-    assert "evaporated" in capsys.readouterr().err
+    assert main([*words, "--work", str(tmp_path / "work"), "--out", str(tmp_path / "rows.parquet")]) == 0
+    (row,) = pq.read_table(tmp_path / "rows.parquet").to_pylist()
+    assert (row["verdict"], row["n_molecules"]) == ("failed", 5)
+    assert row["reason"] == "no frames"
+    with pytest.raises(SimulationError, match="no atomistic run of this liquid finished: evaporated"):
+        starts(SPEC, [failed])

@@ -14,14 +14,12 @@ from mobcg.atomistic.force_field import molecule_files
 from mobcg.atomistic.gromacs import Machine, Progress, format_mdp, minimisation_options, minimise, run_stage
 from mobcg.atomistic.simulate import fill_box, planned_stages, write_molecule
 from mobcg.errors import InputError
+from mobcg.forcematch.frames import decorrelation_ps, force_autocorrelation, statistical_inefficiency
 from mobcg.forcematch.noise_floor import (
-    decorrelation_ps,
-    force_autocorrelation,
     hold,
     main,
     mean_force_share,
     springs_on,
-    statistical_inefficiency,
     summary,
 )
 from mobcg.observables import BeadTrajectory
@@ -56,6 +54,13 @@ def test_the_standard_error_of_the_share_is_its_scatter():
     scatter = np.std([floor.r2 for floor in found], ddof=1)
     assert np.mean([floor.r2_se for floor in found]) == pytest.approx(scatter, rel=0.25)
     assert np.mean([floor.r2 for floor in found]) == pytest.approx(0.2, abs=4 * scatter / 60**0.5)
+
+
+def test_configurations_that_differ_widen_the_error():
+    shares = [0.15, 0.35, 0.2, 0.3]
+    found = mean_force_share([forces(share, 300, 0.8, seed) for seed, share in enumerate(shares)])
+    assert found.r2 == pytest.approx(0.25, abs=0.02)
+    assert found.r2_se == pytest.approx(np.std(shares, ddof=1) / 2, rel=0.25)
 
 
 def test_too_few_frames_are_refused():
@@ -138,6 +143,7 @@ def test_a_run_that_is_not_finished_is_told_without_a_traceback(tmp_path, capsys
 @pytest.mark.workflow
 def test_held_centres_stay_and_the_forces_are_those_without_springs(finished, tmp_path):
     found = hold(SMALL, finished, tmp_path, Machine(), held_ps=5.0)
+    assert found["configurations"] == 6
     assert found["displacement_rms_nm"] == pytest.approx((2.48 / (78.1 * (20 * np.pi) ** 2)) ** 0.5, rel=0.2)
     assert 0 < found["r2_floor"] < found["r2_floor_uncorrected"] < 1
     (tmp_path / "free.mdp").write_text(

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from scipy.interpolate import BSpline
 
-from mobcg.errors import InputError
-from mobcg.forcematch.frames import frames_of
-from mobcg.forcematch.pair_fm import DEGREE, KNOT_SPACING_NM, explained, fit, knots
+from mobcg.errors import InputError, SimulationError
+from mobcg.forcematch.frames import frames_of, share_explained
+from mobcg.forcematch.pair_fm import DEGREE, KNOT_SPACING_NM, fit, knots, residuals
 from mobcg.observables import BeadTrajectory
 from mobcg.pair import CUTOFF_NM, R_NM
 from mobcg.units import ANGSTROM_PER_NM, KJ_PER_KCAL, thermal_energy_kj_mol
@@ -27,6 +27,10 @@ def exact(tmp_path_factory):
 def noisy(exact):
     forces = exact.forces_kj_mol_nm + NOISE * np.random.default_rng(5).standard_normal(exact.forces_kj_mol_nm.shape)
     return dataclasses.replace(exact, forces_kj_mol_nm=forces)
+
+
+def explained(force, frames) -> float:
+    return share_explained([residuals(force, frames)])[0]
 
 
 def seen(force) -> np.ndarray:
@@ -54,6 +58,18 @@ def test_the_error_bars_hold(noisy):
     potential, error = force.potential_kj_mol()
     z = (potential - known_potential())[seen(force)] / error[seen(force)]
     assert 0.2 < np.sqrt(np.mean(z**2)) < 2.5
+
+
+def test_a_force_that_attracts_where_it_begins_is_no_model(exact):
+    pulling = dataclasses.replace(exact, forces_kj_mol_nm=-exact.forces_kj_mol_nm)
+    with pytest.raises(SimulationError, match="it takes more frames"):
+        fit(pulling).potential_kj_mol()
+
+
+def test_frames_of_a_run_that_failed_are_refused_with_its_reason():
+    failed = BeadTrajectory(np.zeros((0, 5, 3)), np.nan, 1.0, 78.0, 298.0, metadata={"reason": "evaporated"})
+    with pytest.raises(SimulationError, match="failed: evaporated"):
+        frames_of(failed)
 
 
 def test_where_the_box_is_cut_does_not_matter(exact):

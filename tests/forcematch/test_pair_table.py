@@ -51,7 +51,7 @@ def test_beads_of_one_molecule_do_not_feel_it():
 
 
 def test_the_known_liquid_is_that_of_lammps(tmp_path):
-    """Two engines, two thermostats' code, one table: g, pressure and D agree within their errors."""
+    """Two engines, two thermostats' code, one table: g and pressure agree within their errors."""
     state = {"temperature_k": TEMPERATURE_K, "number_density_nm3": NUMBER_DENSITY_NM3, "n_beads": N_BEADS}
     theirs = simulate_lammps(
         known_potential(),

@@ -92,7 +92,7 @@ def test_the_command_writes_records(tmp_path):
     write_record(tmp_path / "atomistic.parquet", "atomistic", atomistic())
     words = ["--spec", json.dumps(SPEC), "--judgement", str(tmp_path / "judged.parquet")]
     words += ["--atomistic", str(tmp_path / "atomistic.parquet"), "--out", str(tmp_path / "rows.parquet")]
-    (tmp_path / "training.json").write_text(json.dumps({"seconds": 12.0, "threads": 2}))
+    (tmp_path / "training.json").write_text(json.dumps({"core_s": 24.0}))
     assert main([*words, "--training", str(tmp_path / "training.json")]) == 0
     rows = read_rows(tmp_path / "rows.parquet")
     assert [row["replica"] for row in rows] == [0, 1]

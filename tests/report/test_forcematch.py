@@ -9,6 +9,7 @@ from mobcg.pair import R_NM
 from mobcg.predictor.scoring import Reference
 from mobcg.report.forcematch import (
     Trial,
+    bead_figure,
     csv_text,
     false_peak,
     findings,
@@ -43,25 +44,48 @@ def run(start: int = 0, ensemble: str = "nvt", verdict: str = "stable", **change
         "molecule_energy_kj_mol": -3.0,
         "molecule_energy_kj_mol_se": 0.1,
         "core_s_ns_bead": 2.0,
-        "steps_per_second": 100.0,
+        "steps_per_core_s": 100.0,
+        "smallest_distance_nm": 0.35,
+        "density_1atm_kg_m3": None,
+        "atomistic_bead_rdf": None,
+        "versions": json.dumps({"mobcg": "1.0"}),
         "energy_drift_kt_ns": 0.01,
     } | changes
 
 
 def trial(sigma_nm: float, *runs: dict, energy_weight: float = 0.1, r2: float = 0.12) -> Trial:
     settings = {"sigma_nm": sigma_nm, "energy_weight": energy_weight, "cutoff_nm": 0.8}
-    training = {"accuracy": {"test": {"r2": r2, "r2_se": 0.003}}, "seconds": 10.0}
+    training = {"accuracy": {"test": {"r2": r2, "r2_se": 0.003}}, "core_s": 10.0}
     return Trial(settings, summarise(runs, REFERENCE), training, "id")
 
 
 def test_means_are_over_the_runs_at_constant_temperature_that_were_stable():
     rows = [run(), run(1, diffusion_nm2_ns=4.0), run(2, verdict="collapsed", rdf=None), run(ensemble="nve", rdf=None)]
     judged = summarise(rows, REFERENCE)
-    assert judged.alpha == (pytest.approx(3.8 / 1.8), pytest.approx(0.2 / 1.8))
+    # The scatter of two runs, 0.2, is more than their own errors say, and D_AA adds its own 2.8 %.
+    assert judged.alpha == (pytest.approx(3.8 / 1.8), pytest.approx(3.8 / 1.8 * np.hypot(0.2 / 3.8, 0.05 / 1.8)))
     assert judged.error[0] == 0
-    assert judged.verdicts == ("stable", "stable", "collapsed", "stable")
+    assert judged.verdicts == ("stable", "stable", "collapsed")
     assert judged.verdict == "collapsed"
     assert judged.drift_kt_ns == 0.01
+
+
+def test_equal_runs_are_no_better_known_than_their_own_errors_say():
+    judged = summarise([run(), run(1)], REFERENCE)
+    assert judged.alpha[1] == pytest.approx(2.0 * np.hypot(0.1 / 2**0.5 / 3.6, 0.05 / 1.8))
+    assert judged.pressure_bar == (3900.0, pytest.approx(10 / 2**0.5))
+
+
+def test_a_start_that_drifts_at_constant_energy_is_told_so():
+    judged = summarise([run(), run(ensemble="nve", verdict="unstable", rdf=None)], REFERENCE)
+    assert (judged.verdicts, judged.verdict) == (("unstable",), "unstable")
+
+
+def test_without_an_atomistic_liquid_there_is_a_row_that_says_why():
+    missing = dict.fromkeys(run()) | {"spec": "{}", "ensemble": "nvt", "verdict": "failed", "reason": "evaporated"}
+    judged = summarise([missing | {"n_molecules": 5, "versions": "{}"}], None)
+    assert judged.reasons == ("evaporated",)
+    assert np.isnan([*judged.error, judged.smallest_nm, judged.md_core_s_ns_bead]).all()
 
 
 def test_a_model_without_a_stable_run_has_no_numbers():
@@ -74,14 +98,19 @@ def test_findings_name_what_reproduces_and_what_does_not():
     unstable = {"verdict": "unstable", "rdf": None}
     found = [
         trial(0.3, run()),
-        trial(0.5, run(rdf=(RDF * 1.01).tolist())),
-        trial(0.6, run(rdf=(RDF * 1.02).tolist())),
+        trial(0.4, run(rdf=(RDF * 1.01).tolist())),
+        trial(0.5, run(rdf=(RDF * 1.02).tolist())),
+        trial(0.6, run(rdf=(RDF * 1.03).tolist())),
+        trial(0.5, run(rdf=(RDF * 1.5).tolist()), energy_weight=1.0),
         trial(0.5, run(**unstable), energy_weight=0.0, r2=0.05),
     ]
     told = findings(found)
-    assert "λ = 0 is unstable. Reproduced: 0 of 1 such settings are stable, of the others 3 of 3." in told[0]
+    assert "λ = 0 is unstable. Reproduced: 0 of 1 such settings are stable, of the others 5 of 5." in told[0]
+    assert told[0].endswith("Unstable at sigma_nm 0.5, energy_weight 0.0.")
     assert "a cutoff of 0.6 nm is unstable. Not tried here." in told[1]
-    assert any("Rank correlation of σ and rdf_error over 3 stable settings: +1.00" in line for line in told)
+    ranks = "Rank correlation of σ and rdf_error, λ = 0.1, 4 settings that differ in σ alone: +1.00"
+    assert [line for line in told if "Rank" in line] == [f"{ranks} (+1 or −1: monotone)."]
+    assert findings(found[::-1])[2:-1] == told[2:-1]
     assert any("of the others 0.050 to 0.050; here they do separate" in line for line in told)
     calm = findings([trial(0.5, run(), energy_weight=0.0), trial(0.5, run())])
     assert "Not reproduced: 1 of 1" in calm[0]
@@ -89,21 +118,29 @@ def test_findings_name_what_reproduces_and_what_does_not():
 
 def test_the_false_peak_is_that_of_beads_of_different_molecules():
     peak = np.where(np.abs(R_NM - 0.23) < 0.02, 3.0, 0.0)
-    low, high = trial(0.2, run(bead_rdf=peak.tolist())), trial(0.4, run(bead_rdf=RDF.tolist()))
+    beads = {"atomistic_bead_rdf": RDF.tolist()}
+    low = trial(0.2, run(bead_rdf=peak.tolist(), verdict="collapsed", **beads), energy_weight=0.01)
+    high = trial(0.4, run(bead_rdf=RDF.tolist(), **beads))
     assert false_peak(low.judged) == 3.0
     assert false_peak(high.judged) < 0.01
-    assert np.isnan(false_peak(trial(0.3, run()).judged))
+    assert np.isnan(false_peak(trial(0.3, run(verdict="unstable", rdf=None)).judged))
     told = findings([low, high])
-    assert any("σ below 0.3 nm: 1 stable settings, the largest 3." in line for line in told)
+    assert any("σ below 0.3 nm: at most 3 in 1 settings (sigma_nm 0.2, energy_weight 0.01)." in line for line in told)
+    assert "σ of 0.3 nm and less is unstable at λ of 0.01 and less. Reproduced: 0 of 1" in told[0]
+    assert not any("cutoff" in line for line in told)  # found for one bead a molecule
+    curves = bead_figure([low, high]).axes[0].lines
+    assert [curve.get_linestyle() for curve in curves] == [":", "-", "-"]
 
 
 def test_a_figure_shows_every_setting_that_varies_and_those_that_failed():
-    found = [trial(0.3, run()), trial(0.5, run(verdict="frozen", rdf=None)), trial(0.5, run(), energy_weight=0.0)]
+    short = run(diffusion_nm2_ns=None, diffusion_nm2_ns_se=None)
+    found = [trial(0.3, run()), trial(0.5, run(verdict="frozen", rdf=None)), trial(0.5, short, energy_weight=0.0)]
     figure = study_figure(found)
     axes = [place for place in figure.axes if place.get_xlabel()]
     assert [place.get_xlabel() for place in axes] == ["sigma_nm", "energy_weight"]
-    shown = sum(len(points.get_offsets()) for points in axes[0].collections)
-    assert shown == len(found)
+    shown = [points.get_offsets() for points in axes[0].collections]
+    assert sum(np.ma.count(offsets[:, 0]) for offsets in shown) == len(found)
+    assert sum(points.get_array() is not None for points in axes[0].collections) == 1  # where α is known
 
 
 def test_sizes_are_drawn_with_what_has_a_liquid():

@@ -72,8 +72,10 @@ class Run:
         Series of the smallest distance between beads of two molecules; infinite where no pair is within the cutoff.
     failure
         Why the run was stopped, or None.
-    seconds, steps_per_second
-        Time that the steps took, restarts included.
+    core_s, steps_per_core_s
+        Processor time that the steps took, restarts included.
+    burst
+        Whether it was stopped because its volume left `VOLUME_RANGE`, or the box was down to twice the cutoff.
     """
 
     trajectory: BeadTrajectory
@@ -88,8 +90,9 @@ class Run:
     smallest_nm: NDArray[np.float64]
     volumes_nm3: NDArray[np.float64]
     failure: str | None
-    seconds: float
-    steps_per_second: float
+    core_s: float
+    steps_per_core_s: float
+    burst: bool = False
 
     @property
     def n_molecules(self) -> int:
@@ -189,12 +192,24 @@ def simulate(
     motion = Motion(Forces(model, beads, state.box_length_nm), state.positions_nm, state.velocities_nm_ps)
     chain = Chain(3 * len(beads) - 3, temperature_k, THERMOSTAT_PERIOD_PS_100 * unit)
     barostat = None if pressure_bar is None else _Barostat(pressure_bar / BAR_PER_KJ_MOL_NM3, box_length_nm**3, seed)
-    failure = _Runner(motion, chain, state, plan, temperature_k, say, checkpoint, identity, barostat).run()
+    runner = _Runner(motion, chain, state, plan, temperature_k, say, checkpoint, identity, barostat)
+    failure = runner.run()
     samples = np.array(state.samples).reshape(-1, 7).T
     frames = np.array(state.frames).reshape(-1, len(beads), 3)
     mean_mass = float(beads.masses_g_mol.mean())
     trajectory = BeadTrajectory(frames, box_length_nm, plan.frame_steps * plan.step_ps, mean_mass, temperature_k)
-    return Run(trajectory, beads, ensemble, step_fs, *samples, failure, state.seconds, state.step / state.seconds)
+    return Run(
+        trajectory, beads, ensemble, step_fs, *samples, failure, state.core_s, state.step / state.core_s, runner.burst
+    )
+
+
+def fingerprint(model: Field) -> hashlib._Hash:
+    """Return the SHA-256 of all numbers of a field."""
+    digest = hashlib.sha256()
+    for name, value in model.state_dict().items():
+        if isinstance(value, torch.Tensor):  # hippynn keeps constants of its own among them
+            digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
+    return digest
 
 
 def steps_per_second(
@@ -256,7 +271,7 @@ class _State:
     hot_steps: int = 0
     start_kj_mol: float | None = None  # potential energy of the start
     settled_kj_mol: float = 0.0  # sum of the total energies of the second half of the equilibration
-    seconds: float = 0.0
+    core_s: float = 0.0
     samples: list[list[float]] = field(default_factory=list)
     frames: list[NDArray[np.float64]] = field(default_factory=list)
 
@@ -284,12 +299,10 @@ class _State:
 
 def _identity(asked: list, model: Field, beads: Beads, start_nm: NDArray) -> str:
     """Return a hash of all that decides about a run."""
-    digest = hashlib.sha256(json.dumps(asked).encode())
+    digest = fingerprint(model)
+    digest.update(json.dumps(asked).encode())
     for array in (start_nm, beads.kinds, beads.molecules, beads.masses_g_mol, beads.bonds):
         digest.update(np.ascontiguousarray(array).tobytes())
-    for name, value in model.state_dict().items():
-        if isinstance(value, torch.Tensor):  # hippynn keeps constants of its own among them
-            digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
     return digest.hexdigest()
 
 
@@ -336,6 +349,7 @@ class _Runner:
     checkpoint: Path | None
     identity: str
     barostat: _Barostat | None
+    burst: bool = False
 
     def run(self) -> str | None:
         """Go on from the state to the end of the plan; return why it was stopped before that, or None."""
@@ -345,13 +359,14 @@ class _Runner:
         if state.start_kj_mol is None:
             state.start_kj_mol = self.motion.energy_kj_mol
             self._record()
-        before_s, first, begun_s = state.seconds, state.step, time.monotonic()
+        first, begun_s = state.step, time.monotonic()
         said_s = saved_s = begun_s
+        spent_s = state.core_s - time.process_time()
         trouble = None
         while trouble is None and state.step < plan.steps:
             trouble = self._step()
             now_s = time.monotonic()
-            state.seconds = before_s + now_s - begun_s
+            state.core_s = spent_s + time.process_time()
             if self.checkpoint and now_s - saved_s >= CHECKPOINT_INTERVAL_S:
                 state.save(self.checkpoint, self.identity)
                 saved_s = now_s
@@ -379,6 +394,7 @@ class _Runner:
         if self.barostat and state.step > self.plan.settling and state.step % VOLUME_EVERY == 0:
             trouble = self.barostat.act(motion, state, self.chain.kt)
             if trouble is not None:
+                self.burst = True
                 return trouble
         self._record()
         return None

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
+from scipy import fft
 
-from mobcg.errors import InputError
+from mobcg.errors import InputError, SimulationError
 from mobcg.forcematch.beads_of import beads_of
 from mobcg.forcematch.field import Beads
 from mobcg.observables import BeadTrajectory
@@ -17,6 +18,7 @@ from mobcg.observables import BeadTrajectory
 TRAIN, VALIDATION = 0.8, 0.1
 # Blocks of time whose scatter gives standard errors.
 BLOCKS = 5
+CHUNK = 256  # columns that are transformed at once
 
 
 @dataclass(frozen=True)
@@ -71,9 +73,13 @@ def frames_of(trajectory: BeadTrajectory, every_ps: float = 1.0) -> Frames:
 
     Raises
     ------
+    SimulationError
+        The trajectory has no frames: the run that it is of failed.
     InputError
-        The trajectory has no forces.
+        It has no forces.
     """
+    if not len(trajectory.positions_nm):
+        raise SimulationError(f"an atomistic run to learn from failed: {trajectory.metadata.get('reason')}")
     if trajectory.forces_kj_mol_nm is None:
         advice = "Keep them with keep_trajectories: beads."
         raise InputError("force matching", "forces_kj_mol_nm", None, "a bead trajectory with net forces", advice)
@@ -118,3 +124,41 @@ def share_explained(sets: Sequence[Residuals]) -> tuple[float, float]:
     each = 1 - left / squared
     error = np.std(each, ddof=1) / len(each) ** 0.5 if len(each) > 1 else np.nan
     return float(1 - left.sum() / squared.sum()), float(error)
+
+
+def force_autocorrelation(forces_kj_mol_nm: ArrayLike) -> NDArray[np.float64]:
+    """Return C(t) = ⟨F(0) · F(t)⟩ / ⟨F²⟩ over beads and origins, (frames,); (frames, beads, 3), not less its mean."""
+    forces = np.asarray(forces_kj_mol_nm, np.float64).reshape(len(forces_kj_mol_nm), -1)
+    n_frames, products = len(forces), np.zeros(len(forces))
+    for columns in np.array_split(forces, max(1, forces.shape[1] // CHUNK), axis=1):
+        spectrum = fft.rfft(columns, 2 * n_frames, axis=0)  # zeros behind, so that the end is not before the beginning
+        products += fft.irfft(np.abs(spectrum) ** 2, axis=0)[:n_frames].sum(axis=1)
+    products /= np.arange(n_frames, 0, -1)
+    return products / products[0]
+
+
+def decorrelation_ps(trajectory: BeadTrajectory) -> float:
+    r"""Return the time between two frames whose net forces are as good as independent (ps).
+
+    The statistical inefficiency of the forces on a bead times the time between frames, g Δt with
+    g = 1 + 2 Σ_k (1 − k/n) C(k Δt), summed until C first falls to 0 (Chodera et al., J. Chem. Theory Comput. 3, 26
+    (2007)). A correlation that is over within one frame gives g ≈ 1, which is the time between frames itself.
+
+    Raises
+    ------
+    InputError
+        The trajectory has no forces.
+    """
+    if trajectory.forces_kj_mol_nm is None:
+        advice = "Keep them with keep_trajectories: beads."
+        raise InputError("force matching", "forces_kj_mol_nm", None, "a bead trajectory with net forces", advice)
+    return statistical_inefficiency(force_autocorrelation(trajectory.forces_kj_mol_nm)) * trajectory.frame_ps
+
+
+def statistical_inefficiency(correlation: ArrayLike) -> float:
+    """Return g = 1 + 2 Σ_k (1 − k/n) C_k until C first falls to 0; C from lag 0 on, (frames,), C_0 = 1."""
+    values = np.asarray(correlation, np.float64)
+    below = np.flatnonzero(values <= 0)
+    end = int(below[0]) if below.size else len(values)
+    lags = np.arange(1, end)
+    return float(1 + 2 * np.sum((1 - lags / len(values)) * values[1:end]))

@@ -3,19 +3,20 @@
 `python -m mobcg.forcematch.judgement --spec JSON --beads FILE.npz [FILE.npz …] (--model-dir DIR | --potential RECORD)
 --work DIR --out FILE.parquet`
 
-A many-body model runs here, at constant temperature, at constant energy, and at 1 atm for its density. A pair potential
-(pair_fm, an inversion's) runs in LAMMPS, at constant temperature. One row a run; a run that blows up, freezes or
-collapses is a row that says so.
+A many-body model runs here, from atomistic frames, at constant temperature, and where it is a liquid there also at
+constant energy, and at 1 atm for its density. A pair potential (pair_fm, an inversion's) runs in LAMMPS, from a lattice
+shaken loose, at constant temperature. One row a run; a run that blows up, freezes or collapses is a row that says so.
 Started again it goes on where it was.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
+import resource
 import shutil
 import sys
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,14 +33,14 @@ from mobcg.coarse.simulate import CoarseRun, measure, npt_density
 from mobcg.coarse.simulate import simulate as simulate_pairs
 from mobcg.errors import InputError, SimulationError
 from mobcg.forcematch.beads_of import beads_of
-from mobcg.forcematch.dynamics import Run, simulate
-from mobcg.forcematch.field import Beads, Field, pairs_within
-from mobcg.forcematch.judge import energy_drift_kt_ns, judge
+from mobcg.forcematch.dynamics import Run, fingerprint, simulate
+from mobcg.forcematch.field import Beads, Field
+from mobcg.forcematch.judge import TEMPERATURE_TOLERANCE, Liquid, Verdict, collapsed, energy_drift_kt_ns, judge, moving
 from mobcg.forcematch.pair_fm import PairForce
 from mobcg.forcematch.starts import relaxed, resized
 from mobcg.forcematch.storage import load
 from mobcg.observables import BeadTrajectory, displacement_curve, radial_distribution, self_diffusion
-from mobcg.programs import ProgramError
+from mobcg.programs import ProgramError, versions
 from mobcg.records import atomic_path, read_record, work_directory, write_json
 from mobcg.spec import Spec, canonical_json, run_id
 from mobcg.spec import seed as spec_seed
@@ -50,14 +51,15 @@ from mobcg.units import BAR_PER_ATM, FS_PER_PS
 PAIR_PS_100 = 200.0
 LEAST_FRAMES = 10  # that a g(r) is made of
 NO_DENSITY = "no density"  # verdict of a run at 1 atm that holds none
+SOUND = ("stable", "frozen")  # verdicts at constant temperature after which the other ensembles are run
 CURVE = pa.list_(pa.float64())
 NUMBERS = (
     "temperature_k", "temperature_measured_k", "box_length_nm", "mass_g_mol", "time_step_fs", "production_ps",
     "diffusion_nm2_ns", "diffusion_nm2_ns_se", "diffusion_yh_nm2_ns", "pressure_bar", "pressure_bar_se",
     "molecule_energy_kj_mol", "molecule_energy_kj_mol_se", "smallest_distance_nm", "energy_drift_kt_ns",
-    "density_1atm_kg_m3", "density_1atm_kg_m3_se", "steps_per_second", "core_s_ns_bead",
+    "density_1atm_kg_m3", "density_1atm_kg_m3_se", "steps_per_core_s", "core_s_ns_bead",
 )  # fmt: skip
-CURVES = ("rdf", "rdf_se", "bead_rdf", "bead_rdf_se", "msd_time_ps", "msd_nm2")
+CURVES = ("rdf", "rdf_se", "bead_rdf", "bead_rdf_se", "atomistic_bead_rdf", "msd_time_ps", "msd_nm2")
 SCHEMA = pa.schema(
     [
         ("judgement_id", pa.string()),
@@ -71,6 +73,7 @@ SCHEMA = pa.schema(
         *((name, pa.float64()) for name in NUMBERS),
         *((name, CURVE) for name in CURVES),
         ("spec", pa.string()),
+        ("versions", pa.string()),
     ]
 )
 
@@ -83,15 +86,18 @@ class Start:
     ----------
     beads, positions_nm, box_length_nm, temperature_k
         What is run: positions (beads, 3).
-    closest_nm
-        Smallest distance between beads of two molecules in the atomistic liquid.
+    liquid
+        What the atomistic liquid is like.
+    bead_rdf
+        Its g(r) of beads of different molecules; None for one bead a molecule.
     """
 
     beads: Beads
     positions_nm: NDArray[np.float64]
     box_length_nm: float
     temperature_k: float
-    closest_nm: float
+    liquid: Liquid
+    bead_rdf: NDArray[np.float64] | None
 
 
 def starts(spec: Spec, trajectories: Sequence[BeadTrajectory]) -> list[Start]:
@@ -99,38 +105,34 @@ def starts(spec: Spec, trajectories: Sequence[BeadTrajectory]) -> list[Start]:
 
     Raises
     ------
-    InputError
+    SimulationError
         No trajectory has frames: the atomistic runs failed.
     """
     usable = [trajectory for trajectory in trajectories if len(trajectory.positions_nm)]
     if not usable:
         reasons = "; ".join(str(trajectory.metadata.get("reason")) for trajectory in trajectories)
-        raise InputError("--beads", "", reasons, "trajectories with frames", "The atomistic runs failed.")
+        raise SimulationError(f"no atomistic run of this liquid finished: {reasons}")
     found = []
     for number in range(spec["starts"]):
         trajectory = usable[number % len(usable)]
         frames = len(trajectory.positions_nm)
         frame = (number // len(usable) + 1) * frames // (spec["starts"] // len(usable) + 2)
         beads, edge_nm = beads_of(trajectory), trajectory.box_length_nm
-        closest_nm = _closest_nm(beads, trajectory.positions_nm[:: max(1, frames // 50)], edge_nm)
+        liquid = Liquid.of(trajectory.positions_nm, beads, edge_nm)
+        bead_rdf = None
+        if beads_per_molecule(beads) > 1:
+            bead_rdf = radial_distribution(trajectory.positions_nm, edge_nm, molecules=beads.molecules).rdf
         positions = trajectory.positions_nm[frame]
         if spec["n_molecules"] is not None:
             seed = spec_seed(spec, f"molecules of start {number}")
             positions, beads, edge_nm = resized(positions, beads, edge_nm, spec["n_molecules"], seed)
-        found.append(Start(beads, positions, edge_nm, trajectory.temperature_k, closest_nm))
+        found.append(Start(beads, positions, edge_nm, trajectory.temperature_k, liquid, bead_rdf))
     return found
 
 
-def _closest_nm(beads: Beads, frames_nm: NDArray, box_length_nm: float) -> float:
-    smallest = np.inf
-    for positions in frames_nm:
-        pairs = pairs_within(positions[None], box_length_nm, min(1.0, box_length_nm / 2))
-        first, second = pairs.first.numpy(), pairs.second.numpy()
-        between = beads.molecules[first] != beads.molecules[second]
-        apart = positions[first[between]] - positions[second[between]]
-        apart -= box_length_nm * np.round(apart / box_length_nm)
-        smallest = min(smallest, float(np.sqrt(np.min(np.sum(apart**2, axis=1), initial=np.inf))))
-    return smallest
+def beads_per_molecule(beads: Beads) -> int:
+    """Return how many beads a molecule has."""
+    return len(beads) // (int(beads.molecules.max()) + 1)
 
 
 def judged(
@@ -149,12 +151,15 @@ def judged(
     model
         A many-body field, or a pair potential (150,) on the common grid.
     """
-    others = [ensemble for ensemble in ("nve", "npt") if spec[f"{ensemble}_ps"] > 0]
-    ensembles = ["nvt", *others] if isinstance(model, Field) else ["nvt"]
+    others = [ensemble for ensemble in ("nve", "npt") if isinstance(model, Field) and spec[f"{ensemble}_ps"] > 0]
     rows = []
     for number, start in enumerate(starts(spec, trajectories)):
-        for ensemble in ensembles:
-            path = work / f"{run_id(spec)}.{number}.{ensemble}.json"
+        settled: dict[str, Any] = {}
+        for ensemble in ("nvt", *others):
+            if ensemble != "nvt" and settled["verdict"] not in SOUND:
+                break
+            stem = f"{run_id(spec)}.{_mark(model)}.{number}.{ensemble}"
+            path = work / f"{stem}.json"
             if not path.is_file():
                 name = f"{spec['model']}, start {number}, {ensemble}"
 
@@ -162,18 +167,33 @@ def judged(
                     report(f"{name}: {line}")
 
                 if isinstance(model, Field):
-                    row = _many_body(spec, model, start, number, ensemble, work, say)
+                    step_fs = settled.get("time_step_fs")
+                    row = _many_body(spec, model, start, number, ensemble, step_fs, work / stem, say)
                 else:
-                    row = _pairwise(spec, model, start, number, work)
+                    row = _pairwise(spec, model, start, number, work / stem)
                 write_json(path, row)
                 say(f"{row['verdict']}: {row['reason']}")
             row = json.loads(path.read_text())
+            settled = settled or row
             rows.append({"judgement_id": run_id(spec), "spec": canonical_json(spec)} | row)
     return rows
 
 
+def _mark(model: Field | NDArray) -> str:
+    """Return what tells the numbers of two models apart: finished runs are those of this very one."""
+    digest = fingerprint(model) if isinstance(model, Field) else hashlib.sha256(np.ascontiguousarray(model).tobytes())
+    return digest.hexdigest()[:12]
+
+
 def _many_body(
-    spec: Spec, model: Field, start: Start, number: int, ensemble: str, work: Path, say: Callable[[str], None]
+    spec: Spec,
+    model: Field,
+    start: Start,
+    number: int,
+    ensemble: str,
+    time_step_fs: float | None,
+    stem: Path,
+    say: Callable[[str], None],
 ) -> dict[str, Any]:
     production_ps, pressure_bar = spec[f"{ensemble}_ps"], None
     if ensemble == "npt":  # so much of it is left out
@@ -181,9 +201,9 @@ def _many_body(
     positions_nm = relaxed(model, start.beads, start.positions_nm, start.box_length_nm)
 
     def checkpoint(attempt: int) -> Path:
-        return work / f"{run_id(spec)}.{number}.{ensemble}.{attempt}.checkpoint.npz"
+        return Path(f"{stem}.{attempt}.checkpoint.npz")
 
-    def attempt(count: int, time_step_fs: float | None = None) -> tuple[Run, dict[str, Any]]:
+    def attempt(count: int, time_step_fs: float | None) -> tuple[Run, dict[str, Any]]:
         run = simulate(
             model,
             start.beads,
@@ -201,24 +221,29 @@ def _many_body(
         )
         if ensemble == "npt":
             return run, density_at_1atm(run, spec["equilibration_ps"], start)
-        verdict = judge(run, start.closest_nm)
+        verdict = judge(run, start.liquid)
         return run, {"verdict": verdict.status, "reason": verdict.reason} | _of_run(run)
 
-    run, found = attempt(0)
-    if found["verdict"] == "unstable":  # perhaps it was only too fast for a steep wall
+    run, found = attempt(0, time_step_fs)
+    if found["verdict"] in ("unstable", "collapsed"):  # perhaps it was only too fast for a steep wall
         say(f"{found['reason']} Again with half the time step.")
         run, found = attempt(1, run.time_step_fs / 2)
         found["reason"] = f"With a time step of {run.time_step_fs:.2f} fs: {found['reason']}"
     for count in range(2):
         checkpoint(count).unlink(missing_ok=True)
-    return _row(spec, start, number, ensemble) | _cost(run) | found
+    ran = {"versions": canonical_json({**versions("mobcg"), "torch": torch.__version__})}
+    return _row(spec, start, number, ensemble) | _cost(run) | ran | found
 
 
 def density_at_1atm(run: Run, settling_ps: float, start: Start) -> dict[str, Any]:
     """Return verdict, reason and density of a run at constant pressure; a liquid that evaporates has none."""
     if run.failure is not None:
-        return {"verdict": NO_DENSITY, "reason": run.failure}
+        return {"verdict": NO_DENSITY if run.burst else "unstable", "reason": run.failure}
     settled, n_molecules = int((run.times_ps < settling_ps).sum()), run.n_molecules
+    measured = float(run.temperatures_k[settled:].mean())
+    if not abs(measured / start.temperature_k - 1) <= TEMPERATURE_TOLERANCE:
+        reason = f"The temperature at 1 atm is {measured:.1f} K instead of {start.temperature_k:g} K."
+        return {"verdict": "unstable", "reason": reason}
     mass_g_mol = float(run.beads.masses_g_mol.sum()) / n_molecules
     npt = npt_density(run.volumes_nm3, settled, n_molecules, mass_g_mol, start.box_length_nm**3)
     if npt.density_kg_m3 is None:
@@ -238,17 +263,18 @@ def _row(spec: Spec, start: Start, number: int, ensemble: str) -> dict[str, Any]
         "temperature_k": start.temperature_k,
         "box_length_nm": start.box_length_nm,
         "mass_g_mol": float(start.beads.masses_g_mol.sum()) / n_molecules,
+        "atomistic_bead_rdf": None if start.bead_rdf is None else start.bead_rdf.tolist(),
     }
 
 
 def _cost(run: Run) -> dict[str, Any]:
-    """Return how long a run went, and what it cost."""
+    """Return how long a run went, and what it cost in processor time, whatever else the machine did."""
     steps_ns = FS_PER_PS * FS_PER_PS / run.time_step_fs
     return {
         "time_step_fs": run.time_step_fs,
         "production_ps": float(run.times_ps[-1]) if len(run.times_ps) else 0.0,
-        "steps_per_second": run.steps_per_second,
-        "core_s_ns_bead": steps_ns / run.steps_per_second / len(run.beads),
+        "steps_per_core_s": run.steps_per_core_s,
+        "core_s_ns_bead": steps_ns / run.steps_per_core_s / len(run.beads),
     }
 
 
@@ -274,7 +300,7 @@ def _of_run(run: Run) -> dict[str, Any]:
 
 def structure_of_beads(run: Run) -> dict[str, Any]:
     """Return g(r) of beads of different molecules; nothing for one bead a molecule, whose g(r) is that of centres."""
-    if len(run.beads) == run.n_molecules:
+    if beads_per_molecule(run.beads) == 1:
         return {}
     box_nm, molecules = run.trajectory.box_length_nm, run.beads.molecules
     inter = radial_distribution(run.trajectory.positions_nm, box_nm, molecules=molecules)
@@ -293,11 +319,11 @@ def structure_and_dynamics(centres: BeadTrajectory) -> dict[str, Any]:
     return row | vars(dynamics) | {"msd_time_ps": lag_ps.tolist(), "msd_nm2": msd_nm2.tolist()}
 
 
-def _pairwise(spec: Spec, potential_kj_mol: NDArray, start: Start, number: int, work: Path) -> dict[str, Any]:
-    row = _row(spec, start, number, "nvt")
+def _pairwise(spec: Spec, potential_kj_mol: NDArray, start: Start, number: int, directory: Path) -> dict[str, Any]:
+    row = _row(spec, start, number, "nvt") | {"versions": canonical_json(versions("lmp", "mobcg"))}
     per_100 = (row["mass_g_mol"] / 100) ** 0.5
     production_ps_100 = max(spec["nvt_ps"] / per_100, PAIR_PS_100)
-    directory, begun_s = work / f"{run_id(spec)}.{number}.run", time.monotonic()
+    before_s = _children_core_s()
     try:
         run = simulate_pairs(
             potential_kj_mol,
@@ -313,8 +339,8 @@ def _pairwise(spec: Spec, potential_kj_mol: NDArray, start: Start, number: int, 
             directory=directory,
         )
         nanoseconds = (spec["equilibration_ps"] + production_ps_100 * per_100) / FS_PER_PS
-        cost = (time.monotonic() - begun_s) / nanoseconds / row["n_beads"]
-        return row | _of_pairs(run) | {"core_s_ns_bead": cost}
+        cost = (_children_core_s() - before_s) / nanoseconds / row["n_beads"]
+        return row | _of_pairs(run, start) | {"core_s_ns_bead": cost}
     except ProgramError:
         raise
     except SimulationError as error:
@@ -324,9 +350,18 @@ def _pairwise(spec: Spec, potential_kj_mol: NDArray, start: Start, number: int, 
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _of_pairs(run: CoarseRun) -> dict[str, Any]:
+def _children_core_s() -> float:
+    """Return the processor time of all programs that this one started and that are over."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
+
+
+def _of_pairs(run: CoarseRun, start: Start) -> dict[str, Any]:
+    """Return verdict and measurements; of temperature and drift LAMMPS' own run is judged by `mobcg.coarse`."""
     found = {name: value for name, value in measure(run).items() if name in SCHEMA.names}
-    return found | {"verdict": "stable", "reason": f"Nothing is wrong: {run.temperature_measured_k:.1f} K."}
+    collapse = collapsed(run.trajectory, start.beads, start.liquid)
+    verdict = moving(run.trajectory) if collapse is None else Verdict("collapsed", collapse)
+    return found | {"verdict": verdict.status, "reason": f"{verdict.reason} {run.temperature_measured_k:.1f} K."}
 
 
 def model_of(options: argparse.Namespace) -> Field | NDArray:
@@ -346,6 +381,24 @@ def model_of(options: argparse.Namespace) -> Field | NDArray:
     if record["status"] != "ok":
         raise SimulationError(f"the inversion failed: {record['reason']}")
     return np.array(record["potential_kj_mol"], np.float64)
+
+
+def failed(spec: Spec, trajectory: BeadTrajectory, reason: str) -> dict[str, Any]:
+    """Return the row of a judgement for which nothing could be run."""
+    n_beads = trajectory.positions_nm.shape[1]
+    return {
+        "judgement_id": run_id(spec),
+        "spec": canonical_json(spec),
+        "versions": canonical_json(versions("mobcg")),
+        "model": spec["model"],
+        "start": 0,
+        "ensemble": "nvt",
+        "n_beads": n_beads,
+        "n_molecules": n_beads if trajectory.molecule is None else n_beads // len(trajectory.molecule),
+        "temperature_k": trajectory.temperature_k,
+        "verdict": "failed",
+        "reason": reason,
+    }
 
 
 def write_judgement(path: Path, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -376,9 +429,7 @@ def main(arguments: list[str] | None = None) -> int:
             except SimulationError as error:
                 if isinstance(error, ProgramError):
                     raise
-                first = starts({**options.spec, "starts": 1}, trajectories)[0]
-                row = _row(options.spec, first, 0, "nvt") | {"verdict": "failed", "reason": str(error)}
-                rows = [{"judgement_id": run_id(options.spec), "spec": canonical_json(options.spec)} | row]
+                rows = [failed(options.spec, trajectories[0], str(error))]
             write_judgement(options.out, rows)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

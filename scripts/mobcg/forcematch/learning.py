@@ -45,10 +45,10 @@ class Scales:
 
 @dataclass(frozen=True)
 class Progress:
-    """How far a training is: a line an epoch, seconds in all, and the tensors of the epoch that did best."""
+    """How far a training is: a line an epoch, core-seconds in all, and the tensors of the epoch that did best."""
 
     history: list[dict[str, float]] = field(default_factory=list)
-    seconds: float = 0.0
+    core_s: float = 0.0
     best: dict[str, Tensor] = field(default_factory=dict)
 
     @property
@@ -250,7 +250,7 @@ def train(
         "history": progress.history,
         "epochs": len(progress.history),
         "best_epoch": progress.best_epoch,
-        "seconds": progress.seconds,
+        "core_s": progress.core_s,
     }
     return model.cpu(), record
 
@@ -275,7 +275,7 @@ def _epoch(
     seed: int,
     progress: Progress,
 ) -> Progress:
-    started, settings, epoch = time.monotonic(), model.settings, len(progress.history)
+    begun_s, settings, epoch = time.process_time(), model.settings, len(progress.history)
     fall = (settings.last_learning_rate / settings.learning_rate) ** (epoch / max(1, settings.epochs - 1))
     for group in optimizer.param_groups:
         group["lr"] = settings.learning_rate * fall
@@ -298,12 +298,12 @@ def _epoch(
     }
     better = r2 > max((old["validation_r2"] for old in progress.history), default=-np.inf)
     best = {key: value.clone() for key, value in tensors_of(model).items()} if better else progress.best
-    return Progress([*progress.history, line], progress.seconds + time.monotonic() - started, best)
+    return Progress([*progress.history, line], progress.core_s + time.process_time() - begun_s, best)
 
 
 def _line(progress: Progress, epochs: int) -> str:
     done, last = len(progress.history), progress.history[-1]
-    each = progress.seconds / done
+    each = progress.core_s / done / torch.get_num_threads()
     energy = last["train_energy_error"]
     return (
         f"epoch {done} of {epochs}: force error {last['train_force_error']:.4f}"
@@ -322,7 +322,7 @@ def _write(
     tensors |= {f"adam/{number}/{name}": value for number, one in adam.items() for name, value in one.items()}
     text = {"key": json.dumps(key, sort_keys=True), "history": json.dumps(progress.history)}
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, text | {"seconds": repr(progress.seconds)})
+        save_file(tensors, temporary, text | {"core_s": repr(progress.core_s)})
 
 
 def _resume(
@@ -357,4 +357,4 @@ def _resume(
     optimizer.load_state_dict(state)
     history = json.loads(text["history"])
     report(f"{path}: going on after epoch {len(history)}")
-    return Progress(history, float(text["seconds"]), below["best"])
+    return Progress(history, float(text["core_s"]), below["best"])

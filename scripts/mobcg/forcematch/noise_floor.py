@@ -1,16 +1,17 @@
 r"""How much of the net forces any function of the centres of mass can explain: the noise floor of force matching.
 
     python -m mobcg.forcematch.noise_floor --spec '<json>' --run DIR --work DIR --out floor.json
-        [--molecules-dir DIR] [--held-ps 60]
+        [--molecules-dir DIR] [--held-ps 25]
 
 The net force on a bead is its mean over everything that the centres of mass leave open (how the molecules are turned),
 which a coarse-grained model can learn, and noise around that mean, which none can:
 
     F = F̄(R) + δF,    R²_floor = ⟨F̄²⟩ / ⟨F²⟩
 
-Springs hold the centres of mass where they are at the end of an atomistic run, and at its start; what the mean of the
-forces over the time that they are held leaves of them is the noise (Noid et al., J. Chem. Phys. 128, 244114 (2008),
-for the decomposition). DIR of `--run` is the work directory of that run, finished.
+Springs hold the centres of mass where they are at the start of an atomistic run, at its end, and after each of some
+free runs from there; what the mean of the forces over the time that they are held leaves of them is the noise (Noid et
+al., J. Chem. Phys. 128, 244114 (2008), for the decomposition). DIR of `--run` is the work directory of that run,
+finished.
 """
 
 from __future__ import annotations
@@ -26,28 +27,32 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy import fft
 
 from mobcg.atomistic.beads import centres_of_mass, nearest_image, read_beads, whole_molecules
 from mobcg.atomistic.force_field import molecule_files
 from mobcg.atomistic.gromacs import Machine, Progress, Springs, Stage, UnfinishedError, run_stage
 from mobcg.atomistic.simulate import EXIT_UNFINISHED, stop_at_s
 from mobcg.doctor import require
-from mobcg.errors import InputError
-from mobcg.observables import BeadTrajectory
+from mobcg.errors import InputError, SimulationError
+from mobcg.forcematch.frames import force_autocorrelation, statistical_inefficiency
 from mobcg.plan import Spec, run_id, seed
 from mobcg.programs import versions
 from mobcg.records import atomic_path, work_directory
 from mobcg.step import run_step
+from mobcg.units import thermal_energy_kj_mol
 
-STARTS = ("nvt", "nvt_equilibration")
+OF_THE_RUN = ("nvt_equilibration", "nvt")
+CONFIGURATIONS = 6
+# Between two of them: long enough for molecules to leave their neighbours by the width of a cage.
+FREE_PS = 10.0
 BLOCKS = 6
 # Of a centre of mass on its spring: long for the time step, short for a molecule's own motion.
 SPRING_PERIOD_PS = 0.1
 FRAME_PS = 0.1
 # Velocities are drawn anew, and the springs begin to swing.
 DISCARDED_PS = 5.0
-CHUNK = 256
+# Centres of mass that stray by more than this times sqrt(kT/k) are not held.
+MOST_DISPLACEMENT = 2.0
 
 
 @dataclass(frozen=True)
@@ -67,8 +72,9 @@ def mean_force_share(starts: Sequence[ArrayLike], n_blocks: int = BLOCKS) -> Flo
 
         ⟨F̄²⟩ = ⟨ m_b · m_b' ⟩   over beads and pairs of blocks with |b − b'| ≥ 2.
 
-    The standard error is that of a ratio of two means over the beads, of whose forces there are many:
-    SE = sqrt(Σ (s_i − R² v_i)² / (n (n − 1))) / ⟨v⟩ with s_i = m_b · m_b' and v_i = ⟨F_i²⟩.
+    The standard error is that of a ratio of two means, SE = sqrt(Σ (s_i − R² v_i)² / (n (n − 1))) / ⟨v⟩ with
+    s_i = m_b · m_b' and v_i = ⟨F_i²⟩: i counts the configurations, whose beads are all in one liquid, or the beads,
+    whichever says more.
 
     Parameters
     ----------
@@ -91,55 +97,19 @@ def mean_force_share(starts: Sequence[ArrayLike], n_blocks: int = BLOCKS) -> Flo
         signal.append(products[first, second].mean(axis=0))
         total.append(np.einsum("tid,tid->i", forces, forces) / len(forces))
         whole.append(np.sum(forces.mean(axis=0) ** 2, axis=1))
-    signals, totals = np.concatenate(signal), np.concatenate(total)
-    share = signals.mean() / totals.mean()
-    residuals = signals - share * totals
-    error = np.sqrt(np.sum(residuals**2) / (len(residuals) * (len(residuals) - 1))) / totals.mean()
-    return Floor(float(share), float(error), float(np.concatenate(whole).mean() / totals.mean()))
-
-
-def force_autocorrelation(forces_kj_mol_nm: ArrayLike) -> NDArray[np.float64]:
-    """Return C(t) = ⟨F(0) · F(t)⟩ / ⟨F²⟩ over beads and origins, (frames,); (frames, beads, 3), not less its mean."""
-    forces = np.asarray(forces_kj_mol_nm, np.float64).reshape(len(forces_kj_mol_nm), -1)
-    n_frames, products = len(forces), np.zeros(len(forces))
-    for columns in np.array_split(forces, max(1, forces.shape[1] // CHUNK), axis=1):
-        spectrum = fft.rfft(columns, 2 * n_frames, axis=0)  # zeros behind, so that the end is not before the beginning
-        products += fft.irfft(np.abs(spectrum) ** 2, axis=0)[:n_frames].sum(axis=1)
-    products /= np.arange(n_frames, 0, -1)
-    return products / products[0]
-
-
-def decorrelation_ps(trajectory: BeadTrajectory) -> float:
-    r"""Return the time between two frames whose net forces are as good as independent (ps).
-
-    The statistical inefficiency of the forces on a bead times the time between frames, g Δt with
-    g = 1 + 2 Σ_k (1 − k/n) C(k Δt), summed until C first falls to 0 (Chodera et al., J. Chem. Theory Comput. 3, 26
-    (2007)). A correlation that is over within one frame gives g ≈ 1, which is the time between frames itself.
-
-    Raises
-    ------
-    InputError
-        The trajectory has no forces.
-    """
-    if trajectory.forces_kj_mol_nm is None:
-        advice = "Keep them with keep_trajectories: beads."
-        raise InputError("noise floor", "forces_kj_mol_nm", None, "a bead trajectory with net forces", advice)
-    return statistical_inefficiency(force_autocorrelation(trajectory.forces_kj_mol_nm)) * trajectory.frame_ps
-
-
-def statistical_inefficiency(correlation: ArrayLike) -> float:
-    """Return g = 1 + 2 Σ_k (1 − k/n) C_k until C first falls to 0; C from lag 0 on, (frames,), C_0 = 1."""
-    values = np.asarray(correlation, np.float64)
-    below = np.flatnonzero(values <= 0)
-    end = int(below[0]) if below.size else len(values)
-    lags = np.arange(1, end)
-    return float(1 + 2 * np.sum((1 - lags / len(values)) * values[1:end]))
+    share = np.mean(np.concatenate(signal)) / np.mean(np.concatenate(total))
+    residuals = [one - share * other for one, other in zip(signal, total, strict=True)]
+    errors = [np.std(np.concatenate(residuals), ddof=1) / sum(len(one) for one in residuals) ** 0.5]
+    if len(starts) > 1:
+        errors.append(np.std([one.mean() for one in residuals], ddof=1) / len(starts) ** 0.5)
+    scale = np.mean(np.concatenate(total))
+    return Floor(float(share), float(max(errors) / scale), float(np.concatenate(whole).mean() / scale))
 
 
 def hold(
-    spec: Spec, run: Path, work: Path, machine: Machine, molecules_dir: Path = Path(), held_ps: float = 60.0
+    spec: Spec, run: Path, work: Path, machine: Machine, molecules_dir: Path = Path(), held_ps: float = 25.0
 ) -> dict[str, Any]:
-    """Hold the centres of mass of a finished run's first and last configuration; return what the forces on them say.
+    """Hold the centres of mass of a finished run in `CONFIGURATIONS` of its states; return what the forces on them say.
 
     Parameters
     ----------
@@ -148,48 +118,65 @@ def hold(
     run, work
         Work directory of the finished run, which is only read, and of this one.
     held_ps
-        How long forces are averaged.
+        How long forces are averaged, in each configuration.
 
     Raises
     ------
     InputError
         The run is not finished.
+    SimulationError
+        The centres of mass did not stay where they were held.
     UnstableError, UnfinishedError, ProgramError
         As `mobcg.atomistic.gromacs.run_stage`.
     """
     source = finished_directory(run)
     masses = molecule_files(spec, directory=molecules_dir).masses_g_mol
     groups = spec.get("mapping") or [list(range(masses.size))]
-    for name in ("system.top", "molecule.itp", *(f"{start}.gro" for start in STARTS)):
+    for name in ("system.top", "molecule.itp", *(f"{start}.gro" for start in OF_THE_RUN)):
         shutil.copyfile(source / name, work / name)
     progress = Progress(f"{spec['molecule']['id']} {run_id(spec)}")
-    forces, displacements = [], []
-    for start in STARTS:
-        springs, box_length_nm = springs_on(work / f"{start}.gro", masses, groups)
-        stage = Stage(
-            f"held_{start}",
-            DISCARDED_PS + held_ps,
-            float(source.name.split("_")[1]),
+
+    def stage(name: str, length_ps: float, frame_ps: float | None) -> Stage:
+        seeds = (seed(spec, f"{name} {what}") for what in ("thermostat", "velocities"))
+        time_step_fs = float(source.name.split("_")[1])
+        thermostat_seed, velocity_seed = seeds
+        return Stage(
+            name,
+            length_ps,
+            time_step_fs,
             spec["temperature_k"],
-            seed(spec, f"held {start} thermostat"),
-            velocity_seed=seed(spec, f"held {start} velocities"),
-            frame_ps=FRAME_PS,
+            thermostat_seed,
+            velocity_seed=velocity_seed,
+            frame_ps=frame_ps,
         )
-        run_stage(work, stage, work / f"{start}.gro", machine, progress, springs)
-        beads = read_beads(work / f"{stage.name}.trr", masses, box_length_nm, groups)
+
+    configurations = [work / f"{name}.gro" for name in OF_THE_RUN]
+    for number in range(CONFIGURATIONS - len(OF_THE_RUN)):
+        free = stage(f"free_{number}", FREE_PS, None)
+        configurations.append(run_stage(work, free, configurations[-1], machine, progress))
+    forces, displacements = [], []
+    for configuration in configurations:
+        springs, box_length_nm = springs_on(configuration, masses, groups)
+        held = stage(f"held_{configuration.stem}", DISCARDED_PS + held_ps, FRAME_PS)
+        run_stage(work, held, configuration, machine, progress, springs)
+        beads = read_beads(work / f"{held.name}.trr", masses, box_length_nm, groups)
         there = nearest_image(beads.positions_nm, springs.centres_nm, box_length_nm) - springs.centres_nm
         settled = beads.time_ps > DISCARDED_PS
         displacements.append(there[settled])
         # Forces in the trajectory are those of the atoms and of the springs.
         forces.append((beads.forces_kj_mol_nm + springs.spring_kj_mol_nm2[:, None] * there)[settled])
+    strayed_nm = float(np.sqrt(np.mean(np.square(displacements))))
+    thermal_nm = np.sqrt(thermal_energy_kj_mol(spec["temperature_k"]) * np.mean(1 / springs.spring_kj_mol_nm2))
+    if strayed_nm > MOST_DISPLACEMENT * thermal_nm:
+        raise SimulationError(f"the held centres of mass strayed by {strayed_nm:.4f} nm instead of {thermal_nm:.4f} nm")
     return {
         "run_id": run_id(spec),
         "n_molecules": spec["n_molecules"],
         "beads_per_molecule": len(groups),
-        "starts": len(STARTS),
+        "configurations": len(configurations),
         "held_ps": held_ps,
         **summary(forces),
-        "displacement_rms_nm": float(np.sqrt(np.mean(np.square(displacements)))),
+        "displacement_rms_nm": strayed_nm,
         "versions": versions("gmx", "mobcg"),
     }
 
@@ -249,7 +236,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--work", required=True, type=Path, help="folder of this run, kept for a restart")
     parser.add_argument("--out", required=True, type=Path, help="floor (.json)")
     parser.add_argument("--molecules-dir", type=Path, default=Path(), help="where paths of own topologies start")
-    parser.add_argument("--held-ps", type=float, default=60.0, help="how long forces are averaged")
+    parser.add_argument("--held-ps", type=float, default=25.0, help="how long forces are averaged")
     options = parser.parse_args(arguments)
     with work_directory(options.work) as work:
         try:
@@ -264,8 +251,9 @@ def main(arguments: list[str] | None = None) -> int:
             return 2
         with atomic_path(options.out) as temporary:
             temporary.write_text(json.dumps(found, indent=1) + "\n")
-        for trajectory in work.glob("*.trr"):
-            trajectory.unlink()
+        for path in work.iterdir():
+            if path.name != ".lock":
+                path.unlink()
     return 0
 
 

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 from scipy.interpolate import BSpline
 
-from mobcg.errors import InputError
-from mobcg.forcematch.frames import Frames, Residuals, share_explained, time_blocks
+from mobcg.errors import InputError, SimulationError
+from mobcg.forcematch.frames import Frames, Residuals, time_blocks
 from mobcg.pair import CUTOFF_NM, R_NM, extrapolate_core, taper
 
 DEGREE = 3
@@ -50,10 +50,18 @@ class PairForce:
         """Return U(r) = ∫ f dr from r to the cutoff and its standard error, (150,) each, on the common grid.
 
         Inside of the splines the wall is that of `mobcg.pair`, and the last 0.1 nm are tapered, as everywhere.
+
+        Raises
+        ------
+        SimulationError
+            The force attracts where the splines begin: too few pairs came so close.
         """
         first = int(np.searchsorted(R_NM, self.start_nm))
         curves = [self._integral(row) for row in (self.coefficients, *self.block_coefficients)]
-        shaped = taper(extrapolate_core(curves[0], first))
+        try:
+            shaped = taper(extrapolate_core(curves[0], first))
+        except ValueError as error:
+            raise SimulationError(f"{error}; it takes more frames, or frames further apart") from None
         error = taper(np.std(curves[1:], axis=0, ddof=1) / len(curves[1:]) ** 0.5)
         error[:first] = error[first]
         return shaped, error
@@ -103,11 +111,6 @@ def fit(sets: Frames | Sequence[Frames]) -> PairForce:
     blocks = [sum(rest, first) for first, *rest in zip(*(_blocks(frames, start) for frames in sets), strict=True)]
     whole = sum(blocks[1:], blocks[0])
     return PairForce(start, whole.solve(), np.array([block.solve() for block in blocks]))
-
-
-def explained(force: PairForce, frames: Frames) -> float:
-    """Return R², the share of the squared net forces on the beads that a pair force explains (dimensionless)."""
-    return share_explained([residuals(force, frames)])[0]
 
 
 def residuals(force: PairForce, frames: Frames) -> Residuals:

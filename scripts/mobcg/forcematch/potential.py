@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from mobcg.errors import InputError
+from mobcg.errors import InputError, SimulationError
 from mobcg.forcematch.pair_fm import PairForce
 from mobcg.forcematch.storage import load
 from mobcg.pair import force
@@ -27,7 +27,14 @@ from mobcg.step import run_step
 def potential_row(spec: Spec, model: PairForce, atomistic: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     """Return the row: U(r) = ∫ f dr, and the state that it was learned at (means over the runs)."""
     potential, _ = model.potential_kj_mol()
-    first = atomistic[0]
+    curves = {"potential_kj_mol": potential.tolist(), "force_kj_mol_nm": force(potential).tolist()}
+    return row_of(spec, atomistic) | curves | {"status": "ok"}
+
+
+def row_of(spec: Spec, atomistic: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    """Return what a row has whether the fit succeeded or not."""
+    first, densities = atomistic[0], [record["number_density_nm3"] for record in atomistic]
+    known = [density for density in densities if density is not None]
     return {
         "potential_id": run_id(spec),
         "molecule_id": first["molecule_id"],
@@ -36,13 +43,10 @@ def potential_row(spec: Spec, model: PairForce, atomistic: Sequence[Mapping[str,
         "parent_run_ids": spec["parent_run_ids"],
         "scale_factor": 1.0,
         "temperature_k": first["temperature_k"],
-        "number_density_nm3": float(np.mean([record["number_density_nm3"] for record in atomistic])),
+        "number_density_nm3": float(np.mean(known)) if known else None,
         "mass_g_mol": first["mass_g_mol"],
         "n_beads": first["n_molecules"],
-        "potential_kj_mol": potential.tolist(),
-        "force_kj_mol_nm": force(potential).tolist(),
         "pressure_corrected": False,
-        "status": "ok",
         "spec": spec,
         "versions": versions("mobcg"),
     }
@@ -57,11 +61,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="the record")
     options = parser.parse_args(arguments)
     try:
-        model = load(options.model_dir)
-        if not isinstance(model, PairForce):
-            raise InputError("--model-dir", "model", type(model).__name__, "pair_fm", "Only it is a pair potential.")
         records = [read_record(path) for path in options.atomistic]
-        write_record(options.out, "potentials", potential_row(options.spec, model, records))
+        try:
+            model = load(options.model_dir)
+        except SimulationError as error:
+            row = row_of(options.spec, records) | {"status": "failed", "reason": str(error)}
+        else:
+            if not isinstance(model, PairForce):
+                name = type(model).__name__
+                raise InputError("--model-dir", "model", name, "pair_fm", "Only it is a pair potential.")
+            row = potential_row(options.spec, model, records)
+        write_record(options.out, "potentials", row)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -410,9 +410,7 @@ def _finished(path: Path, candidate: Candidate) -> dict[str, Any] | None:
 
 def training_cost(path: Path) -> dict[str, float | None]:
     """Return the column `training_core_s` from the record of a training; None for one that diverged."""
-    training = json.loads(path.read_text())
-    seconds = training.get("seconds")
-    return {"training_core_s": None if seconds is None else seconds * training.get("threads", 1)}
+    return {"training_core_s": json.loads(path.read_text()).get("core_s")}
 
 
 def _summary(row: dict[str, Any]) -> str:

@@ -21,6 +21,7 @@ import pyarrow.parquet as pq
 from matplotlib import colormaps
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
+from scipy.stats import spearmanr
 
 from mobcg.database.build import current_commit
 from mobcg.errors import InputError, SimulationError
@@ -30,7 +31,7 @@ from mobcg.plan import Plan, load_plan
 from mobcg.predictor.scoring import Reference, mean_reference, mobility, rdf_error_se
 from mobcg.records import atomic_path, read_record
 from mobcg.report.scores import measured
-from mobcg.report.style import ATOMISTIC_COLOUR, LOOKS, MUTED, drawing, legend_above, panels, save_png
+from mobcg.report.style import ATOMISTIC_COLOUR, FAINT, LOOKS, MUTED, drawing, legend_above, panels, save_png
 from mobcg.step import run_step
 
 VERDICTS = {"stable": "o", "unstable": "X", "frozen": "s", "collapsed": "v", "failed": "P"}
@@ -43,7 +44,9 @@ NAN = float("nan")
 class Judged:
     """One judgement: what its runs at constant temperature say together.
 
-    Means and standard errors over the runs that were stable, each run's own where there is only one; nan without any.
+    Means over the runs that were stable; the standard error of a mean is the larger of what their scatter and their own
+    errors say, that of α with the error of D_AA, which they share; nan without any. `verdicts` and `reasons` are one a
+    start: of the run at constant temperature if it was not stable, else of that at constant energy where there is one.
     """
 
     spec: Mapping[str, Any]
@@ -56,12 +59,13 @@ class Judged:
     energy_kj_mol: tuple[float, float]
     rdf: NDArray[np.float64] | None
     bead_rdf: NDArray[np.float64] | None
-    temperature_k: float
-    density_nm3: float
+    atomistic_bead_rdf: NDArray[np.float64] | None
     n_molecules: int
+    smallest_nm: float
     md_core_s_ns_bead: float
-    steps_per_second: float
+    steps_per_core_s: float
     drift_kt_ns: float
+    versions: Mapping[str, str]
 
     @property
     def verdict(self) -> str:
@@ -70,48 +74,46 @@ class Judged:
         return max(sorted(set(wrong)), key=wrong.count) if wrong else "stable"
 
 
-def summarise(rows: Sequence[Mapping[str, Any]], reference: Reference) -> Judged:
-    """Return what the rows of one judgement (`mobcg.forcematch.judgement`) say against the atomistic liquid."""
+def summarise(rows: Sequence[Mapping[str, Any]], reference: Reference | None) -> Judged:
+    """Return what the rows of one judgement (`mobcg.forcematch.judgement`) say against the atomistic liquid.
+
+    `reference` is None where no atomistic run finished, and nothing was then run.
+    """
     nvt, npt = ([row for row in rows if row["ensemble"] == ensemble] for ensemble in ("nvt", "npt"))
     sound = [row for row in nvt if row["verdict"] == "stable" and row["rdf"]]
     errors = [(rdf_error(row["rdf"], reference.rdf), _error_se(row, reference)) for row in sound]
-    alphas = [
-        mobility(*(row[name] for name in ("diffusion_nm2_ns", "diffusion_nm2_ns_se")), *_diffusion(reference))
-        for row in sound
-        if row["diffusion_nm2_ns"]
-    ]
+    diffusion = _mean_of(sound, "diffusion_nm2_ns")
+    alpha = (NAN, NAN) if np.isnan(diffusion[0]) else mobility(*diffusion, *_diffusion(reference))
+    ended = [_ended_as(rows, row) for row in nvt]
     first = nvt[0]
     drifts = [row["energy_drift_kt_ns"] for row in rows if row["ensemble"] == "nve" and row["energy_drift_kt_ns"]]
+    with_beads = [row for row in nvt if row["bead_rdf"]]
+    smallest = [row["smallest_distance_nm"] for row in nvt if row["smallest_distance_nm"] is not None]
     return Judged(
         json.loads(first["spec"]),
-        tuple(row["verdict"] for row in rows if row["ensemble"] != "npt"),
-        tuple(row["reason"] for row in rows if row["ensemble"] != "npt"),
+        tuple(row["verdict"] for row in ended),
+        tuple(row["reason"] for row in ended),
         _mean(errors),
-        _mean(alphas),
-        _mean([(row["pressure_bar"], row["pressure_bar_se"]) for row in sound if row["pressure_bar"] is not None]),
-        _mean(
-            [
-                (row["density_1atm_kg_m3"], row["density_1atm_kg_m3_se"])
-                for row in npt
-                if row["density_1atm_kg_m3"] is not None
-            ]
-        ),
-        _mean(
-            [
-                (row["molecule_energy_kj_mol"], row["molecule_energy_kj_mol_se"])
-                for row in sound
-                if row["molecule_energy_kj_mol"]
-            ]
-        ),
+        alpha,
+        _mean_of(sound, "pressure_bar"),
+        _mean_of(npt, "density_1atm_kg_m3"),
+        _mean_of(sound, "molecule_energy_kj_mol"),
         np.mean([row["rdf"] for row in sound], axis=0) if sound else None,
-        np.mean([row["bead_rdf"] for row in sound], axis=0) if sound and sound[0]["bead_rdf"] else None,
-        first["temperature_k"],
-        first["n_molecules"] / first["box_length_nm"] ** 3,
+        np.mean([row["bead_rdf"] for row in with_beads], axis=0) if with_beads else None,
+        None if first["atomistic_bead_rdf"] is None else np.array(first["atomistic_bead_rdf"]),
         first["n_molecules"],
+        min(smallest, default=NAN),
         _median(row["core_s_ns_bead"] for row in nvt),
-        _median(row["steps_per_second"] for row in nvt),
+        _median(row["steps_per_core_s"] for row in nvt),
         float(np.max(np.abs(drifts))) if drifts else NAN,
+        json.loads(first["versions"]),
     )
+
+
+def _ended_as(rows: Sequence[Mapping[str, Any]], nvt: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return the row that says how a start ended: that at constant temperature, or the one at constant energy."""
+    nve = [row for row in rows if row["ensemble"] == "nve" and row["start"] == nvt["start"]]
+    return nve[0] if nve and nvt["verdict"] == "stable" else nvt
 
 
 def _error_se(row: Mapping[str, Any], reference: Reference) -> float:
@@ -122,13 +124,18 @@ def _diffusion(reference: Reference) -> tuple[float, float]:
     return reference.diffusion_nm2_ns, reference.diffusion_nm2_ns_se
 
 
+def _mean_of(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[float, float]:
+    return _mean([(row[name], row[f"{name}_se"]) for row in rows if row[name] is not None])
+
+
 def _mean(values: Sequence[tuple[float, float]]) -> tuple[float, float]:
+    """Return the mean of values and the larger of the errors that their own errors and their scatter give it."""
     if not values:
         return NAN, NAN
-    if len(values) == 1:
-        return values[0]
-    found = np.array(values)[:, 0]
-    return float(found.mean()), float(found.std(ddof=1) / len(found) ** 0.5)
+    found, errors = np.array(values, np.float64).T
+    own = float(np.sqrt(np.sum(errors**2)) / len(found))
+    scatter = float(found.std(ddof=1) / len(found) ** 0.5) if len(found) > 1 else 0.0
+    return float(found.mean()), max(own, scatter)
 
 
 def _median(values: Iterable[float | None]) -> float:
@@ -149,12 +156,16 @@ class Results:
         rows = pq.read_table(self.plan.judgement_path(name)).to_pylist()
         targets = self.matching.judgements[name]["target_run_ids"]
         records = [read_record(Path(self.plan.record_path("atomistic", run))) for run in targets]
-        return summarise(rows, mean_reference(records))
+        try:
+            reference = mean_reference(records)
+        except SimulationError:
+            reference = None
+        return summarise(rows, reference)
 
     @cache  # noqa: B019
-    def reference(self, name: str) -> Reference:
-        """Return the atomistic liquid at the state of an atomistic run."""
-        return mean_reference([read_record(Path(self.plan.record_path("atomistic", name)))])
+    def reference(self, runs: tuple[str, ...]) -> Reference:
+        """Return the atomistic liquid that some replicas of it show."""
+        return mean_reference([read_record(Path(self.plan.record_path("atomistic", name))) for name in runs])
 
     @cache  # noqa: B019
     def training(self, name: str) -> dict[str, Any] | None:
@@ -174,7 +185,7 @@ Row = dict[str, str]
 def judged_cells(results: Results, name: str) -> Row:
     """Return the cells that every table has of a judgement."""
     judged, training = results.judged(name), results.training(name)
-    accuracy, seconds = test_accuracy(training), NAN if training is None else training.get("seconds", NAN)
+    accuracy, core_s = test_accuracy(training), NAN if training is None else training.get("core_s", NAN)
     return {
         "verdict": ", ".join(
             f"{judged.verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(judged.verdicts)
@@ -185,7 +196,8 @@ def judged_cells(results: Results, name: str) -> Row:
         "pressure / bar": measured(*judged.pressure_bar),
         "density at 1 atm / (kg/m³)": measured(*judged.density_1atm_kg_m3),
         "drift, NVE / (kT per bead and ns)": measured(judged.drift_kt_ns),
-        "training / s": measured(seconds),
+        "smallest distance / nm": measured(judged.smallest_nm),
+        "training / core-s": measured(core_s),
         "MD / (core-s per ns and bead)": measured(judged.md_core_s_ns_bead),
     }
 
@@ -213,6 +225,26 @@ def scoreboard(results: Results) -> list[Row]:
     return rows
 
 
+def floors(results: Results) -> list[Row]:
+    """Return one row for each molecule whose centres of mass were held: how much of the forces can be learned."""
+    rows = []
+    for molecule in results.matching.floors:
+        found = results.floor(molecule)
+        first_half = found["r2_floor_first_half"], found["r2_floor_first_half_se"]
+        rows.append(
+            {
+                "liquid": molecule,
+                "R² that can be had": measured(found["r2_floor"], found["r2_floor_se"]),
+                "of the first half of the time": measured(*first_half),
+                "configurations": str(found["configurations"]),
+                "held / ps": measured(found["held_ps"]),
+                "noise correlates over / ps": measured(found["noise_decorrelation_ps"]),
+                "beads stray by / nm": measured(found["displacement_rms_nm"]),
+            }
+        )
+    return rows
+
+
 def sized(results: Results, molecule: str) -> list[Judged]:
     """Return the judgements of a molecule's models by model and number of molecules, the scoreboard's with them."""
     own = [name for key, name in results.matching.scoreboard.items() if key.startswith(f"{molecule}.")]
@@ -231,7 +263,7 @@ def sizes(results: Results) -> list[Row]:
             "energy / (kJ/mol per molecule)": measured(*judged.energy_kj_mol),
             "rdf_error e": measured(*judged.error),
             "α = D/D_AA": measured(*judged.alpha),
-            "steps / s": measured(judged.steps_per_second),
+            "steps / core-s": measured(judged.steps_per_core_s),
         }
         for molecule in results.matching.sizes
         for judged in sized(results, molecule)
@@ -275,32 +307,42 @@ def study_table(results: Results, study: str) -> list[Row]:
 
 
 def false_peak(judged: Judged) -> float:
-    """Return the largest g(r) of beads of different molecules between 0.2 and 0.27 nm; nan for one bead a molecule."""
-    if judged.bead_rdf is None:
+    """Return the largest g(r) of beads of different molecules between 0.2 and 0.27 nm; nan where nothing was measured.
+
+    The atomistic liquids have no two beads so close.
+    """
+    curve = judged.rdf if judged.bead_rdf is None else judged.bead_rdf
+    if curve is None:
         return NAN
     first, last = np.searchsorted(R_NM, FALSE_PEAK_NM)
-    return float(judged.bead_rdf[first:last].max())
+    return float(curve[first:last].max())
 
 
 def findings(found: Sequence[Trial]) -> list[str]:
-    """Return what a study says of the published findings (Gerakinis et al.), each with its evidence."""
-    told = [
-        _ended(found, "λ = 0 is unstable", "energy_weight", lambda value: value == 0),
-        _ended(found, "a cutoff of 0.6 nm is unstable", "cutoff_nm", lambda value: value <= 0.6),
-    ]
-    sigmas = [(trial.settings["sigma_nm"], trial.judged) for trial in found if trial.judged.verdict == "stable"]
-    if found[0].judged.bead_rdf is not None or any(judged.bead_rdf is not None for _, judged in sigmas):
+    """Return what a study says of the published findings (Gerakinis et al.), each with its evidence.
+
+    Findings of the one-bead model are looked for in studies of one bead a molecule, those of the three-bead model in
+    the others. The published λ weighs energies in other units than ours, so 0 is the only value that both share.
+    """
+    if any(trial.judged.atomistic_bead_rdf is not None for trial in found):
+        claims = [
+            ("σ of 0.3 nm and less is unstable at λ of 0.01 and less", _small_sigma),
+        ]
+        told = [_ended(found, claim, chosen) for claim, chosen in claims]
         for label, chosen in (("below 0.3 nm", lambda s: s < 0.3), ("of 0.3 nm and more", lambda s: s >= 0.3)):
-            peaks = [false_peak(judged) for sigma, judged in sigmas if chosen(sigma)]
-            shown = f"{len(peaks)} stable settings, the largest {max(peaks):.2g}" if peaks else "no stable setting"
-            told.append(f"False peak of g(r) of beads at 0.23 nm, σ {label}: {shown}.")
-    pairs = [(sigma, judged.error[0]) for sigma, judged in sigmas if np.isfinite(judged.error[0])]
-    if len({sigma for sigma, _ in pairs}) > 2:
-        ranks = np.argsort(np.argsort(np.array(pairs), axis=0, kind="stable"), axis=0, kind="stable")
-        told.append(
-            f"Rank correlation of σ and rdf_error over {len(pairs)} stable settings: "
-            f"{np.corrcoef(ranks.T)[0, 1]:+.2f} (+1 or −1: monotone)."
-        )
+            some = [trial for trial in found if chosen(trial.settings["sigma_nm"])]
+            peaks = [(false_peak(trial.judged), trial) for trial in some if np.isfinite(false_peak(trial.judged))]
+            shown = "no setting has a g(r)"
+            if peaks:
+                peak, worst = max(peaks, key=lambda pair: pair[0])
+                shown = f"at most {peak:.2g} in {len(peaks)} settings ({_named(worst, found)})"
+            told.append(f"Published: a false peak of g(r) of beads at 0.23 nm where σ is 0.2 nm. σ {label}: {shown}.")
+    else:
+        told = [
+            _ended(found, "λ = 0 is unstable", lambda settings: settings["energy_weight"] == 0),
+            _ended(found, "a cutoff of 0.6 nm is unstable", lambda settings: settings["cutoff_nm"] <= 0.6),
+        ]
+    told += _monotone(found)
     losses = [(test_accuracy(trial.training)[0], trial.judged) for trial in found]
     good = [r2 for r2, judged in losses if judged.verdict == "stable"]
     bad = [r2 for r2, judged in losses if judged.verdict != "stable" and np.isfinite(r2)]
@@ -313,18 +355,48 @@ def findings(found: Sequence[Trial]) -> list[str]:
     return told
 
 
-def _ended(found: Sequence[Trial], claim: str, key: str, chosen: Callable[[Any], bool]) -> str:
-    there = [trial for trial in found if chosen(trial.settings[key])]
+def _small_sigma(settings: Mapping[str, Any]) -> bool:
+    return settings["sigma_nm"] <= 0.3 and settings["energy_weight"] <= 0.01
+
+
+def _named(trial: Trial, found: Sequence[Trial]) -> str:
+    return ", ".join(f"{name} {trial.settings[name]}" for name in varied([one.settings for one in found]))
+
+
+def _monotone(found: Sequence[Trial]) -> list[str]:
+    """Return how rdf_error goes with σ among stable settings that are alike in all else, of four and more."""
+    groups: dict[str, list[tuple[float, float]]] = {}
+    for trial in found:
+        if trial.judged.verdict == "stable" and np.isfinite(trial.judged.error[0]):
+            rest = {name: value for name, value in trial.settings.items() if name != "sigma_nm"}
+            pair = trial.settings["sigma_nm"], trial.judged.error[0]
+            groups.setdefault(json.dumps(rest, sort_keys=True), []).append(pair)
+    told = []
+    for rest, pairs in groups.items():
+        if len({sigma for sigma, _ in pairs}) >= 4:
+            weight = json.loads(rest)["energy_weight"]
+            rank = float(spearmanr(*np.array(pairs).T).statistic)
+            told.append(
+                f"Rank correlation of σ and rdf_error, λ = {weight:g}, {len(pairs)} settings that differ in σ alone: "
+                f"{rank:+.2f} (+1 or −1: monotone)."
+            )
+    return told
+
+
+def _ended(found: Sequence[Trial], claim: str, chosen: Callable[[Mapping[str, Any]], bool]) -> str:
+    there = [trial for trial in found if chosen(trial.settings)]
     if not there:
         return f"Published: {claim}. Not tried here."
-    stable = sum(trial.judged.verdict == "stable" for trial in there)
-    verdict = "reproduced" if stable == 0 else "not reproduced" if stable == len(there) else "reproduced in part"
+    stable = [trial for trial in there if trial.judged.verdict == "stable"]
+    verdict = "reproduced" if not stable else "not reproduced" if len(stable) == len(there) else "reproduced in part"
     others = len(found) - len(there)
-    calm = sum(trial.judged.verdict == "stable" for trial in found) - stable
-    return (
-        f"Published: {claim}. {verdict.capitalize()}: {stable} of {len(there)} such settings are stable, of the others "
-        f"{calm} of {others}."
+    calm = sum(trial.judged.verdict == "stable" for trial in found) - len(stable)
+    text = (
+        f"Published: {claim}. {verdict.capitalize()}: {len(stable)} of {len(there)} such settings are stable, of the "
+        f"others {calm} of {others}."
     )
+    wrong = [f"{trial.judged.verdict} at {_named(trial, found)}" for trial in there if trial not in stable]
+    return f"{text} {'; '.join(wrong).capitalize()}." if wrong else text
 
 
 def transfer_table(results: Results, molecule: str) -> list[Row]:
@@ -344,30 +416,47 @@ def transfer_table(results: Results, molecule: str) -> list[Row]:
     return rows
 
 
-SAME = ("R² of test forces", "training / s", "drift, NVE / (kT per bead and ns)")
+SAME = ("R² of test forces", "training / core-s", "drift, NVE / (kT per bead and ns)")
 
 
 def transfer_means(results: Results, molecule: str) -> list[Row]:
-    """Return one row for each model and training set: means over the states that it never saw."""
-    groups: dict[tuple[str, str], list[Judged]] = {}
+    """Return one row for each model and training set: means over the states that were never seen.
+
+    Only states at which every model of the training set is a liquid count, so that all are compared at the same ones.
+    """
+    found: dict[str, dict[str, dict[str, Judged]]] = {}
     transfer = results.plan.scale.forcematch.transfer[molecule]
     for row in results.matching.transfers[molecule]:
         spec = results.plan.atomistic_spec(row["test"])
-        seen = (spec["temperature_k"], spec["density_kg_m3"]) in transfer.train[row["train"]]
-        groups.setdefault((row["train"], row["model"]), [])
-        if not seen:
-            groups[row["train"], row["model"]].append(results.judged(row["judgement"]))
-    return [
-        {
-            "learned at": train,
-            "model": LOOKS[model].label,
-            "states never seen": str(len(found)),
-            "stable": str(sum(one.verdict == "stable" for one in found)),
-            "mean e": measured(*_mean([one.error for one in found if np.isfinite(one.error[0])])),
-            "mean α": measured(*_mean([one.alpha for one in found if np.isfinite(one.alpha[0])])),
-        }
-        for (train, model), found in sorted(groups.items())
-    ]
+        if (spec["temperature_k"], spec["density_kg_m3"]) not in transfer.train[row["train"]]:
+            states = found.setdefault(row["train"], {}).setdefault(row["model"], {})
+            states[row["test"]] = results.judged(row["judgement"])
+    rows = []
+    for train, models in sorted(found.items()):
+        every = set.intersection(*(set(states) for states in models.values()))
+        sound = [state for state in every if all(np.isfinite(states[state].error[0]) for states in models.values())]
+        for model, states in sorted(models.items()):
+            errors, alphas = ([getattr(states[state], name)[0] for state in sound] for name in ("error", "alpha"))
+            rows.append(
+                {
+                    "learned at": train,
+                    "model": LOOKS[model].label,
+                    "states never seen": str(len(states)),
+                    "stable": str(sum(one.verdict == "stable" for one in states.values())),
+                    "compared at": str(len(sound)),
+                    "mean e": _spread(errors, np.mean),
+                    "largest e": _spread(errors, np.max),
+                    "mean α": _spread(alphas, np.mean),
+                    "α from": _spread(alphas, np.min),
+                    "α to": _spread(alphas, np.max),
+                }
+            )
+    return rows
+
+
+def _spread(values: Sequence[float], what: Callable[[Sequence[float]], float]) -> str:
+    known = [value for value in values if np.isfinite(value)]
+    return measured(float(what(known))) if known else measured(NAN)
 
 
 # Figures
@@ -384,8 +473,8 @@ def rdf_figure(results: Results) -> Figure:
             if key.split(".")[0] != molecule:
                 continue
             model, judged = key.split(".")[1], results.judged(name)
-            run = results.matching.judgements[name]["target_run_ids"][0]
-            handles += place.plot(R_NM, results.reference(run).rdf, color=ATOMISTIC_COLOUR, label="all-atom", zorder=1)
+            runs = tuple(results.matching.judgements[name]["target_run_ids"])
+            handles += place.plot(R_NM, results.reference(runs).rdf, color=ATOMISTIC_COLOUR, label="all-atom", zorder=1)
             if judged.rdf is not None:
                 look = LOOKS[model]
                 label = look.label
@@ -418,7 +507,7 @@ def sizes_figure(found: Sequence[Judged]) -> Figure:
 
 
 def study_figure(found: Sequence[Trial]) -> Figure:
-    """Return rdf_error against each setting that varies, the verdict as the marker, α as the colour."""
+    """Return rdf_error against each setting that varies, the verdict as the marker, α, where known, as the colour."""
     names = [name for name in varied([trial.settings for trial in found]) if _is_number(found[0].settings[name])]
     figure = Figure(figsize=(max(5.4, 2.3 * len(names)), 3.0))
     axes = figure.subplots(1, len(names), sharey=True, squeeze=False)[0]
@@ -428,20 +517,44 @@ def study_figure(found: Sequence[Trial]) -> Figure:
     for name, place in zip(names, axes, strict=True):
         place.set_xlabel(name)
         for verdict, marker in VERDICTS.items():
-            some = [trial for trial in found if trial.judged.verdict == verdict]
-            if not some:
-                continue
-            heights = [error if np.isfinite(error := trial.judged.error[0]) else top for trial in some]
-            colours = [trial.judged.alpha[0] for trial in some]
-            shades = {"c": colours, "vmin": 1, "vmax": 4, "cmap": "viridis"} if verdict == "stable" else {"c": MUTED}
-            points = place.scatter([trial.settings[name] for trial in some], heights, marker=marker, **shades)
-            points.set_label(verdict)
-            drawn = points if verdict == "stable" else drawn
+            for known in (True, False):
+                some = [
+                    trial
+                    for trial in found
+                    if trial.judged.verdict == verdict and np.isfinite(trial.judged.alpha[0]) == known
+                ]
+                if not some:
+                    continue
+                heights = [error if np.isfinite(error := trial.judged.error[0]) else top for trial in some]
+                alphas = [trial.judged.alpha[0] for trial in some]
+                shades = {"c": alphas, "vmin": 1, "vmax": 4, "cmap": "viridis"} if known else {"c": MUTED}
+                points = place.scatter([trial.settings[name] for trial in some], heights, marker=marker, **shades)
+                points.set_label(verdict)
+                drawn = points if known else drawn
     axes[0].set_ylabel("rdf_error e (top: no liquid)")
     if drawn is not None:
         figure.colorbar(drawn, ax=axes, label="α = D/D_AA", shrink=0.9)
     handles = [handle for place in axes for handle in place.collections]
     legend_above(figure, handles)
+    return figure
+
+
+def bead_figure(found: Sequence[Trial]) -> Figure:
+    """Return g(r) of beads of different molecules of every setting that was run, and of the atomistic liquid."""
+    figure = Figure(figsize=(5.4, 3.4))
+    place = figure.subplots()
+    sigmas = sorted({trial.settings["sigma_nm"] for trial in found})
+    shades = dict(zip(sigmas, colormaps["viridis"](np.linspace(0, 0.9, len(sigmas))), strict=True))
+    for trial in found:
+        if trial.judged.bead_rdf is not None:
+            style = {"linestyle": "-" if trial.judged.verdict == "stable" else ":", "linewidth": 0.8}
+            sigma = trial.settings["sigma_nm"]
+            place.plot(R_NM, trial.judged.bead_rdf, color=shades[sigma], label=f"σ {sigma:g} nm", **style)
+    curves = [one for trial in found if (one := trial.judged.atomistic_bead_rdf) is not None]
+    place.plot(R_NM, curves[0], color=ATOMISTIC_COLOUR, label="all-atom")
+    place.axvspan(*FALSE_PEAK_NM, color=FAINT, zorder=0)
+    place.set(xlabel="r / nm", ylabel="g(r) of beads (dotted: not stable)")
+    legend_above(figure, place.lines)
     return figure
 
 
@@ -510,11 +623,13 @@ def provenance(results: Results, commit: str) -> str:
         _note(programs, read_record(Path(results.plan.record_path("atomistic", name)))["versions"])
     for name in results.matching.judgements:
         _note(programs, (results.training(name) or {}).get("versions", {}))
+        _note(programs, results.judged(name).versions)
     named = ", ".join(f"{program} {' and '.join(sorted(found))}" for program, found in sorted(programs.items()))
     return (
         f"Made by `make forcematch SCALE={results.plan.scale.name}` at commit {commit}, with {named}. Every seed is a "
-        "hash of the spec of what it starts. Errors are standard errors: over runs from different frames where there "
-        "are several, else from time blocks; of R², from time blocks of the test frames.\n"
+        "hash of the spec of what it starts; runs of a model share one training. Errors are standard errors, from time "
+        "blocks or from the scatter of runs from different frames, whichever is larger; of R², from time blocks of the "
+        "test frames. Core-seconds are processor time.\n"
     )
 
 
@@ -542,6 +657,9 @@ def write_report(results: Results, directory: Path, commit: str) -> None:
         parts.append("## Models of the liquids\n")
         table("scoreboard", scoreboard(results))
         picture("rdf", rdf_figure(results))
+    if matching.floors:
+        parts.append("## Noise floor\n")
+        table("floors", floors(results))
     if matching.sizes:
         parts.append("## Other numbers of molecules at the same density\n")
         table("sizes", sizes(results))
@@ -554,6 +672,8 @@ def write_report(results: Results, directory: Path, commit: str) -> None:
         parts.append("")
         table(f"study_{study}", study_table(results, study))
         picture(f"study_{study}", study_figure(found))
+        if any(trial.judged.atomistic_bead_rdf is not None for trial in found):
+            picture(f"study_{study}_beads", bead_figure(found))
     for molecule in matching.transfers:
         parts.append(f"## Transfer, {molecule}\n")
         table(f"transfer_{molecule}_means", transfer_means(results, molecule))
