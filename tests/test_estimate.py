@@ -38,7 +38,7 @@ def test_one_cost_for_each_job_of_the_plan(scale: str) -> None:
     assert len(costs["invert"]) == len(plan.inversions)
     assert len(costs["simulate_shard"]) == len(plan.shards)
     assert len(costs["simulate_prior_shard"]) == len(plan.prior_shards) > 0
-    assert len(costs["evaluate"]) == len(plan.evaluations)
+    assert len(costs["evaluate"]) + len(costs.get("evaluate_force_matched", ())) == len(plan.evaluations)
     assert len(costs["train"]) == len(plan.folds) * len(plan.scale.predictor.models)
     assert all(0 < cost < 1e7 for rule in costs.values() for cost in rule)
 

@@ -22,8 +22,7 @@ MATCHED = {
     },
     "transfer": {
         "benzene": {
-            "temperatures_k": [280, 320],
-            "densities_kg_m3": [850, 880],
+            "states": [[280, 850], [280, 880], [320, 850], [320, 880]],
             "train": {"cold": [[280, 880]], "both": [[280, 880], [320, 850]]},
             "models": ["pair_fm", "ibi", "mobcg"],
         }
@@ -94,6 +93,15 @@ def test_the_runs_of_the_chain_know_nothing_of_it(tmp_path: Path) -> None:
     assert not matched.forcematch.atomistic.keys() & matched.atomistic.keys()
 
 
+def test_a_slow_model_may_be_judged_by_less(tmp_path: Path) -> None:
+    short = {"starts": 2, "nvt_ps": 30}
+    matching = plan_with(tmp_path, {"models": ["pair_fm", "hipnn"], "judging_of": {"hipnn": short}}).forcematch
+    found = {matching.judgements[name]["model"]: matching.judgements[name] for name in matching.scoreboard.values()}
+    assert [(found[name]["starts"], found[name]["nvt_ps"]) for name in ("pair_fm", "hipnn")] == [(3, 50), (2, 30)]
+    assert found["pair_fm"]["nve_ps"] == 0  # a pair potential is run at constant temperature only
+    assert found["hipnn"]["nve_ps"] == 20
+
+
 def test_a_study_tries_each_setting_once_with_what_all_share(tmp_path: Path) -> None:
     matching = plan_with(tmp_path, MATCHED).forcematch
     fits = [matching.fits[matching.judgements[name]["source"]["fit_id"]] for name in matching.studies["one"]]
@@ -142,11 +150,7 @@ def test_a_mapping_is_a_run_of_its_own(tmp_path: Path) -> None:
             r"found 'two'; allowed: a mapping of this file: none",
         ),
         (
-            {
-                "transfer": {
-                    "benzene": {"temperatures_k": [300], "densities_kg_m3": [870], "train": {"a": [[301, 870]]}}
-                }
-            },
+            {"transfer": {"benzene": {"states": [[300, 870]], "train": {"a": [[301, 870]]}}}},
             r"301 K, 870 kg/m³\) is no state",
         ),
     ],

@@ -396,10 +396,9 @@ class Study(Section):
 class Transfer(Section):
     """Thermodynamic transferability: models that learned at some states of a liquid, run at all of them."""
 
-    temperatures_k: Annotated[list[Positive], Field(min_length=1)]
-    densities_kg_m3: Annotated[list[Positive], Field(min_length=1)]
+    states: list[State] = Field(description="temperature (K) and density (kg/m³) of each", min_length=1)
     train: dict[Identifier, Annotated[list[State], Field(min_length=1)]] = Field(
-        description="name → states (temperature, density) that a model learns from", min_length=1
+        description="name → some of the states, which a model learns from", min_length=1
     )
     models: list[Literal["pair_fm", "schnet", "hipnn", "ibi", "mobcg"]] = ["pair_fm", "schnet", "hipnn", "ibi"]
     judging: Judging = Judging(starts=1, nve_ps=0)
@@ -408,7 +407,7 @@ class Transfer(Section):
     def _known_states(self) -> Transfer:
         for name, states in self.train.items():
             for temperature_k, density_kg_m3 in states:
-                if temperature_k not in self.temperatures_k or density_kg_m3 not in self.densities_kg_m3:
+                if (temperature_k, density_kg_m3) not in self.states:
                     raise ValueError(f"train.{name}: ({temperature_k:g} K, {density_kg_m3:g} kg/m³) is no state of it")
         return self
 
@@ -428,6 +427,9 @@ class ForceMatching(Section):
     hipnn: HipnnSettings = HipnnSettings()
     every_ps: Positive = Field(1.0, description="least time between two frames that are learned from")
     judging: Judging = Judging()
+    judging_of: dict[Literal["pair_fm", "schnet", "hipnn"], Judging] = Field(
+        {}, description="model → what it is judged by instead, where it is slow"
+    )
     sizes: dict[Identifier, Sizes] = Field({}, description="molecule → further runs at its density")
     held_ps: dict[Identifier, Annotated[float, Field(ge=5, allow_inf_nan=False)]] = Field(
         {}, description="molecule → how long centres of mass are held for the noise floor"

@@ -143,7 +143,9 @@ def force_matching(
         for model in section.models:
             fit = asked.fit(model, model_settings(scale, model), replicas[name], section.every_ps)
             source = {"fit_id": fit}
-            asked.scoreboard[f"{name}.{model}"] = asked.judge(model, source, replicas[name], section.judging)
+            asked.scoreboard[f"{name}.{model}"] = asked.judge(
+                model, source, replicas[name], section.judging_of.get(model, section.judging)
+            )
             if name in section.sizes:
                 sizes = section.sizes[name]
                 asked.sizes[name] = asked.sizes.get(name, []) + [
@@ -193,7 +195,7 @@ def _transfer(
     invert: Callable[[Molecule, list[str], float], tuple[str, Spec]],
 ) -> None:
     section = scale.forcematch
-    densest = max(transfer.densities_kg_m3)
+    densest = max(density_kg_m3 for _, density_kg_m3 in transfer.states)
     n_molecules = molecules_in_box(section.box_length_nm, densest, species.molar_mass_g_mol)
     states = {
         (temperature_k, density_kg_m3): _ask(
@@ -206,8 +208,7 @@ def _transfer(
                 "lengths": section.lengths.model_dump(),
             },
         )
-        for temperature_k in transfer.temperatures_k
-        for density_kg_m3 in transfer.densities_kg_m3
+        for temperature_k, density_kg_m3 in transfer.states
     }
     rows = asked.transfers.setdefault(molecule.id, [])
     for train, learned in transfer.train.items():

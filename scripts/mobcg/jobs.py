@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from mobcg.plan import Plan, record_files
+from mobcg.plan import Plan, record_files, scored_fits
 from mobcg.spec import run_id
 
 # What Snakemake is asked for.
@@ -51,15 +51,18 @@ def workflow_jobs(plan: Plan, target: str = "all") -> list[Job]:
     """Return the jobs that make a target, each after those that it needs; what is reused needs none."""
     built = [*_atomistic(plan, plan.to_simulate("atomistic")), *_published(plan)]
     built += [*_inversions(plan, plan.to_simulate("inversions")), *_shards(plan)]
+    matching = plan.forcematch
     if target == "all":
-        ends = [*_learning(plan), *_matching(plan, plan.forcematch.scoreboard.values(), run_pairs=False)]
+        scored = matching.scoreboard.values()
+        ends = [*_fits(plan, scored), *_learning(plan), *_judgements(plan, scored, run_pairs=False)]
         ends += [*_evaluations(plan), *_release(plan)]
         return [*_reused(plan, [*built, *ends]), *built, *ends]
-    matching = plan.forcematch
-    built += [*_atomistic(plan, matching.atomistic), *_inversions(plan, matching.inversions), *_learning(plan)]
+    built += [*_atomistic(plan, matching.atomistic), *_inversions(plan, matching.inversions)]
     ends = [
+        *_fits(plan, matching.judgements),
+        *_learning(plan),
         *_proposals(plan),
-        *_matching(plan, matching.judgements, run_pairs=True),
+        *_judgements(plan, matching.judgements, run_pairs=True),
         *_evaluations(plan),
         *_matching_report(plan),
     ]
@@ -123,22 +126,28 @@ def _learning(plan: Plan) -> Iterator[Job]:
                 yield Job("train", key, f"{scale}/{key}", path, tables)
 
 
-def _matching(plan: Plan, judgements: Iterable[str], run_pairs: bool) -> Iterator[Job]:
-    """Jobs of force-matched models and of their runs; the release runs a pair potential as it does all others."""
-    results, matching = plan.config.results_dir, plan.forcematch
-    scored = set(matching.scoreboard.values())
+def _fits(plan: Plan, judgements: Iterable[str]) -> Iterator[Job]:
+    """Jobs of the force-matched models that are judged; the potential of one on the scoreboard is a record."""
+    matching = plan.forcematch
+    scored = set(scored_fits(plan).values())
+    asked = (matching.judgements[name]["source"].get("fit_id") for name in judgements)
+    for fit in dict.fromkeys(fit for fit in asked if fit is not None):
+        runs, model = matching.fits[fit]["parent_run_ids"], f"{plan.fit_dir(fit)}/model.json"
+        yield Job("fit_force_field", fit, fit, model, tuple(map(plan.beads_path, runs)))
+        if matching.is_pair(fit) and fit in scored:
+            records = tuple(plan.record_path("atomistic", run) for run in runs)
+            yield Job("pair_potential", fit, fit, plan.potential_path(fit), (model, *records))
+
+
+def _judgements(plan: Plan, judgements: Iterable[str], run_pairs: bool) -> Iterator[Job]:
+    """Jobs of the runs of these models; the release runs a pair potential as it does all others."""
+    matching = plan.forcematch
     for name in judgements:
-        inputs = plan.judgement_inputs(name)
-        source = inputs.get("model") or inputs["potential"]
         fit = matching.judgements[name]["source"].get("fit_id")
-        if fit is not None:
-            runs = matching.fits[fit]["parent_run_ids"]
-            yield Job("fit_force_field", fit, fit, source, tuple(map(plan.beads_path, runs)))
-            if matching.is_pair(fit) and name in scored:
-                records = tuple(plan.record_path("atomistic", run) for run in runs)
-                yield Job("pair_potential", fit, fit, plan.potential_path(fit), (source, *records))
         if run_pairs or not matching.is_pair(fit):
-            work = f"{results}/work/judgements/{name}"
+            inputs = plan.judgement_inputs(name)
+            source = inputs.get("model") or inputs["potential"]
+            work = f"{plan.config.results_dir}/work/judgements/{name}"
             yield Job("judge", name, name, plan.judgement_path(name), (source, *inputs["beads"]), work)
 
 

@@ -30,8 +30,7 @@ SECTION = {
     },
     "transfer": {
         "benzene": {
-            "temperatures_k": [300, 340],
-            "densities_kg_m3": [860],
+            "states": [[300, 860], [340, 860]],
             "train": {"cold": [[300, 860]]},
             "models": ["pair_fm"],
             "judging": SHORT,
