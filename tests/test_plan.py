@@ -446,7 +446,12 @@ def test_what_a_stage_builds_on_is_in_the_plan(scale: str) -> None:
     plan = plan_of(scale)
     assert all(parent in plan.atomistic for spec in plan.inversions.values() for parent in spec["parent_run_ids"])
     assert all(parents_of(shard) <= plan.inversions.keys() for shard in plan.shards.values())
-    assert all(spec["parent_potential_id"] in plan.inversions for spec in plan.evaluations.values())
+    potentials = plan.inversions.keys() | plan.forcematch.fits.keys()
+    for spec in plan.evaluations.values():
+        if "judgement_id" in spec:
+            assert spec["judgement_id"] in plan.forcematch.judgements
+        else:
+            assert spec["parent_potential_id"] in potentials
     assert all("\\" not in canonical_json(spec) for spec in plan.atomistic.values())
 
 
