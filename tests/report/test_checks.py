@@ -83,6 +83,17 @@ def test_the_mass_law_figure_quotes_its_exponent(tmp_path, tables):
     assert len(exhibit.figure.axes) == 2
 
 
+def test_too_few_runs_have_no_exponent(tmp_path, tables):
+    rows = [row for row in coarse(tables["potentials"][:1]) if row["thermostat"] == "nose_hoover"]
+    with drawing():
+        two, four, five = (mass_law(read_back(tmp_path / str(n), coarse=rows[:n])) for n in (2, 4, 5))
+    assert two.seen.startswith("2 runs of 1 potential: too few for an exponent. g(r)")
+    assert four.seen.startswith("4 runs of 1 potential: too few for an exponent. g(r)")
+    assert "D ∝ m^b with b = −" in five.seen
+    drawn = [[line.get_label() for line in exhibit.figure.axes[0].lines] for exhibit in (four, five)]
+    assert [any("fit" in label for label in labels) for labels in drawn] == [False, True]
+
+
 def test_runs_that_differ_in_potential_only_give_a_note_instead_of_a_mass_law(tmp_path, tables):
     one_each = coarse(tables["potentials"], per_potential=1)
     with drawing():
@@ -108,6 +119,44 @@ def test_deviations_of_the_density_are_those_of_a_calculator(tmp_path, tables):
         exhibit = density(read_back(tmp_path, molecules=tables["molecules"], atomistic=rows))
     assert "+1.0 to +1.0 %" in exhibit.seen
     assert "ethylbenzene: no atomistic run that succeeded" in exhibit.notes
+
+
+def labels(exhibit) -> list[str]:
+    return [text.get_text() for text in exhibit.figure.axes[0].texts]
+
+
+def test_references_that_judge_nothing_are_marked_and_not_counted(tmp_path, tables):
+    benzene = next(row for row in tables["atomistic"] if row["molecule_id"] == "benzene") | {"density_kg_m3": 882.235}
+    about = {row["molecule_id"]: row for row in tables["molecules"]}
+    others = {
+        "neopentane": ("reference equation of state, CoolProp 8.0.0", 584.0, 626.6),
+        "3-ethylhexane": ("approximate, unverified; source wanted", 709.0, 701.9),
+        "toluene": (None, 862.0, 844.76),
+    }
+    runs, molecules = [benzene], [about["benzene"]]
+    for name, (source, reference, found) in others.items():
+        changed = {"molecule_id": name, "name": name, "reference_density_kg_m3": reference}
+        molecules.append(about["benzene"] | changed | {"reference_density_source": source})
+        runs.append(benzene | {"molecule_id": name, "run_id": name.ljust(16, "0"), "density_kg_m3": found})
+    with drawing():
+        exhibit = density(read_back(tmp_path / "some", molecules=molecules, atomistic=runs))
+        none = density(read_back(tmp_path / "none", molecules=molecules[1:], atomistic=runs[1:]))
+    assert exhibit.seen == (
+        "Deviations from +1.0 to +1.0 %, 1.0 % on average over 1 liquids. Not counted: 3-ethylhexane −1.0 % "
+        "(unverified), neopentane +7.3 % (metastable), toluene −2.0 % (unverified)."
+    )
+    assert sum("unverified)" in text for text in labels(exhibit)) == 2
+    assert any(text.endswith("(reference 584, metastable)") for text in labels(exhibit))
+    assert any(text.endswith("(reference 873.5)") for text in labels(exhibit))
+    assert none.seen.startswith("No reference is that of a stable liquid and verified. Not counted: 3-ethylhexane")
+
+
+def test_a_run_in_a_larger_box_is_no_replica_even_before_there_are_potentials(tmp_path, tables):
+    small = next(row for row in tables["atomistic"] if row["molecule_id"] == "benzene") | {"density_kg_m3": 873.5}
+    large = small | {"run_id": "0" * 16, "n_molecules": 600, "box_length_nm": 4.9, "density_kg_m3": 900.0}
+    with drawing():
+        exhibit = density(read_back(tmp_path, molecules=tables["molecules"], atomistic=[large, small]))
+    assert "+0.0 to +0.0 %" in exhibit.seen
 
 
 def test_an_unsettled_density_is_noted(tmp_path, tables):

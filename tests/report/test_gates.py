@@ -39,6 +39,20 @@ def test_a_liquid_must_be_well_sampled(tmp_path, tables, asked: str, column: str
     assert not found(tmp_path / "bad", tables, "benzene", asked).holds
 
 
+def test_a_reference_that_nobody_verified_says_so(tmp_path, tables) -> None:
+    assert found(tmp_path / "known", tables, "benzene", "kg/m³").asked == "within 5% of 873.5 kg/m³"
+    tables["molecules"][0]["reference_density_source"] = "approximate, unverified; source wanted"
+    assert found(tmp_path / "guess", tables, "benzene", "kg/m³").asked == "within 5% of 873.5 kg/m³ (unverified)"
+
+
+def test_the_error_of_alpha_keeps_that_of_the_atomistic_liquid(tmp_path, tables) -> None:
+    for row in tables["evaluation"]:
+        diffusion = row["diffusion_nm2_ns"]
+        row |= {"alpha": 3.0, "alpha_se": 0.3, "diffusion_nm2_ns_se": 1e-6 * diffusion}
+    # three replicas do not make it smaller
+    assert found(tmp_path, tables, "benzene", "α of IBI").found == "3.00 ± 0.30"
+
+
 def test_one_replica_is_not_enough_and_none_is_said_to_be_missing(tmp_path, tables) -> None:
     runs = [row for row in tables["atomistic"] if row["molecule_id"] == "benzene"]
     tables["atomistic"].remove(runs[0])
@@ -126,5 +140,9 @@ def test_a_larger_box_checks_the_finite_size_correction_and_is_no_replica(tmp_pa
     assert found(tmp_path / "same", tables, "benzene", "2 replicas").found == "2"
     assert found(tmp_path / "same", tables, "inversion", "pressure-corrected").holds
     assert found(tmp_path / "same", tables, "benzene", "kg/m³").holds
+    larger |= {"n_molecules": 600}
+    potentials, tables["potentials"] = tables["potentials"], []
+    assert found(tmp_path / "without", tables, "benzene", "2 replicas").found == "2"
+    tables["potentials"] = potentials
     larger["diffusion_yh_nm2_ns"] = 1.3 * corrected
     assert not found(tmp_path / "other", tables, "benzene", "corrected D").holds

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import re
+import shlex
 from html.parser import HTMLParser
 
 import pytest
@@ -183,6 +184,28 @@ def test_a_model_that_one_liquid_lacks_is_noted(tmp_path, tables):
     shown = notes(tmp_path, read_back(tmp_path, **tables))
     assert "benzene: no row for mobcg" in shown["plane"]
     assert shown["scoreboard"] == ("mobcg: in the mean of 1 of 2 liquids",)
+
+
+def test_the_page_prints_a_command_that_runs_from_the_root_and_what_it_was_made_of(tmp_path, tables, monkeypatch):
+    release = write_release(tmp_path / "releases/2026.11.0", tables)
+    (release / "SHA256SUMS").write_bytes(b"abc")
+    monkeypatch.chdir(tmp_path)
+    main(["--release", str(release), "--out", "first", "--rough", "--title", "two words"])
+    text = "".join(Page((tmp_path / "first/report.html").read_text()).text)
+    # FIPS 180-2, appendix B.1
+    assert "SHA-256 ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad" in text
+    command = shlex.split(text.partition("This page: ")[2].partition(". It shows")[0])
+    assert command[:5] == ["python", "-m", "mobcg.report.make", "--release", "releases/2026.11.0"]
+    main(command[3:])
+    assert (tmp_path / "report/report.html").read_bytes() == (tmp_path / "first/report.html").read_bytes()
+
+
+def test_the_scoreboard_of_the_page_opens_each_liquid_with_the_atomistic_one(tmp_path, tables):
+    out, page = made(tmp_path, tables)
+    assert page.text.count("all-atom") == 2
+    assert page.text.count("1.01 (set)") == 2
+    lines = (out / "scoreboard.csv").read_text().splitlines()
+    assert sum(",all_atom," in line for line in lines) == 2
 
 
 def test_a_wrong_directory_is_told_in_one_line(tmp_path):

@@ -44,6 +44,18 @@ def test_what_is_worse_is_said(page, tables, tmp_path) -> None:
     assert "- benzene: mobcg + DPD" in section((tmp_path / "results.md").read_text(), "Where ours is worse")
 
 
+def test_settings_of_the_knob_turned_after_the_run_are_not_taken_for_ours(tables, tmp_path) -> None:
+    for row in [row for row in tables["evaluation"] if row["model"] == "mobcg"]:
+        turned = {"scale_factor": 1.3, "alpha": 1.0, "rdf_error": 0.001, "score": 0.01}
+        tables["evaluation"].append(row | turned | {"spec": row["spec"].replace("1.0", "1.3")})
+    write_release(tmp_path / "turned", tables)
+    assert main(["--release", str(tmp_path / "turned"), "--out", str(tmp_path)]) == 0
+    page = (tmp_path / "results.md").read_text()
+    assert "- benzene: mobcg, S = " in section(page, "Where ours is worse")
+    assert "knob" not in section(page, "Where ours is worse") + section(page, "Beside what exists")
+    assert "mobcg, knob × 1.3" in section(page, "Means over the liquids")
+
+
 def test_gates_close_the_page(page) -> None:
     assert "| coarse | 3000 records of molecules |" in section(page, "What was asked of this release")
 

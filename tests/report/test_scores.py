@@ -11,7 +11,8 @@ import pytest
 
 from mobcg.predictor.scoring import scoreboard
 from mobcg.records import to_arrow
-from mobcg.report.scores import csv_text, markdown, measured, score_liquids, summarise
+from mobcg.report.liquids import Liquid
+from mobcg.report.scores import all_atom, csv_text, markdown, measured, score_liquids, summarise
 
 NAMES = {"benzene": "benzene", "neopentane": "neopentane"}
 
@@ -66,8 +67,9 @@ def test_means_over_liquids():
     assert summary.alpha == pytest.approx(4.0)  # geometric
     assert summary.rdf_error == pytest.approx(0.03)
     assert summary.score == pytest.approx((math.hypot(0.2, 1) + math.hypot(0.4, 3)) / 2)
-    # relative errors of α are 2 % each; ln of the geometric mean has their root sum of squares over two
-    assert summary.alpha_se == pytest.approx(4.0 * math.hypot(0.02, 0.02) / 2)
+    # relative errors of α: 3 % of two runs' own D, 2 % of D_AA; ln of the geometric mean: root sum of squares over two
+    of_each = math.hypot(0.03 / math.sqrt(2), 0.02)
+    assert summary.alpha_se == pytest.approx(4.0 * math.hypot(of_each, of_each) / 2)
     assert summary.complete
     assert summary.best
 
@@ -82,6 +84,22 @@ def test_best_and_tied_are_marked():
     assert marks == {"ibi": (False, False), "mobcg": (False, True), "ibi_dpd": (True, False)}
 
 
+def test_replicas_that_agree_by_chance_do_not_make_a_winner():
+    scores = scored(
+        [row("benzene", "ibi_dpd", i, 1.0, 0.0122 + 1e-5 * i) for i in (0, 1)]
+        + [row("benzene", "ibi_langevin", i, 1.0, 0.0130 + 1e-5 * i) for i in (0, 1)]
+        + [row("benzene", "mobcg", i, 1.0, 0.0500 + 1e-5 * i) for i in (0, 1)]
+    )
+    marks = {score.model: (score.best, score.tied) for score in scores}
+    assert marks == {"ibi_dpd": (True, False), "ibi_langevin": (False, True), "mobcg": (False, False)}
+    assert {s.model: (s.best, s.tied) for s in summarise(scores)} == marks
+    text = markdown(scores, summarise(scores), [], rough=False)
+    last = [
+        line.split(" | ")[-1].removesuffix(" |") for line in text.splitlines() if line.startswith(("| mean", "| **"))
+    ]
+    assert last == ["**best**", "tied", "", "**best**"]
+
+
 def test_a_model_that_misses_a_liquid_is_never_the_best_of_all():
     scores = scored(
         [row("benzene", "ibi", i, 3.0, 0.02) for i in (0, 1)]
@@ -90,7 +108,7 @@ def test_a_model_that_misses_a_liquid_is_never_the_best_of_all():
     )
     best = {summary.model: (summary.best, summary.complete) for summary in summarise(scores)}
     assert best == {"ibi": (True, True), "mobcg": (False, False)}
-    assert "1 liquids only" in markdown(scores, summarise(scores), rough=False)
+    assert "1 liquids only" in markdown(scores, summarise(scores), [], rough=False)
 
 
 def test_each_scale_factor_is_a_row_of_its_own():
@@ -104,21 +122,21 @@ def test_failed_replicas_are_counted_and_leave_no_number():
     scores = scored([row("benzene", "ibi", 0, 3.0, 0.02), bad | {"replica": 0}, bad | {"replica": 1}])
     assert [(score.model, score.replicas, score.failed) for score in scores] == [("ibi", 1, 0), ("mobcg", 0, 2)]
     assert math.isnan(scores[1].alpha)
-    text = markdown(scores, summarise(scores), rough=False)
+    text = markdown(scores, summarise(scores), [], rough=False)
     assert "| benzene | mobcg | 0 of 2 | – | – |" in text
 
 
 def test_markdown_marks_the_best_and_says_when_numbers_are_rough():
     scores = scored([row("benzene", "ibi", 0, 3.0, 0.02), row("benzene", "mobcg", 0, 1.0, 0.02)])
-    text = markdown(scores, summarise(scores), rough=True)
+    text = markdown(scores, summarise(scores), [], rough=True)
     assert "**benzene** | **mobcg** |" in text
     assert "rough" in text
-    assert "rough" not in markdown(scores, summarise(scores), rough=False)
+    assert "rough" not in markdown(scores, summarise(scores), [], rough=False)
 
 
 def test_csv_holds_the_unrounded_numbers_and_empty_cells():
     scores = scored([row("benzene", "ibi", 0, 10 / 3, 0.02)])
-    liquid, mean = csv.DictReader(io.StringIO(csv_text(scores, summarise(scores))))
+    liquid, mean = csv.DictReader(io.StringIO(csv_text(scores, summarise(scores), [])))
     assert float(liquid["alpha"]) == 10 / 3
     assert liquid["density_1atm_kg_m3"] == ""
     assert liquid["best"] == "true"
@@ -128,7 +146,19 @@ def test_csv_holds_the_unrounded_numbers_and_empty_cells():
 def test_no_rows_give_an_empty_scoreboard():
     assert scored([]) == []
     assert summarise([]) == []
-    assert "No model was scored" in markdown([], [], rough=False)
+    assert "No model was scored" in markdown([], [], [], rough=False)
+
+
+def test_the_atomistic_liquid_opens_its_models_as_what_they_are_compared_with():
+    runs = tuple({"density_kg_m3": d, "density_kg_m3_se": 1.0, "pressure_bar": 1.01325} for d in (866.0, 870.0))
+    references = all_atom([Liquid("benzene", "benzene", runs, ()), Liquid("neopentane", "neopentane", (), ())])
+    scores = scored([row("benzene", "ibi", 0, 3.0, 0.02), row("neopentane", "ibi", 0, 3.0, 0.02)])
+    lines = markdown(scores, summarise(scores), references, rough=False).splitlines()
+    place = lines.index("| benzene | all-atom | 2 | 1 | 0 | 1.000 | 1.01 (set) | 868.0 ± 2.0 | 0 | reference |")
+    assert lines[place + 1].startswith("| **benzene** | **IBI** |")
+    assert sum("all-atom |" in line for line in lines) == 1
+    first, *_ = csv.DictReader(io.StringIO(csv_text(scores, summarise(scores), references)))
+    assert (first["model"], first["pressure_bar"], float(first["density_1atm_kg_m3"])) == ("all_atom", "", 868.0)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,6 +16,8 @@ from mobcg.observables import rdf_error, rdf_r2, score
 from mobcg.pair import R_NM
 
 BOOTSTRAP_DRAWS = 400
+# Nodes of the Gauss-Hermite rule in each of e and ln α: SE(S) to 0.1 % even at the kink of S at α = 1.
+SCORE_NODES = 32
 RDF_FROM_NM = 0.1
 
 
@@ -101,13 +103,18 @@ def rdf_error_floor(rdf_se: ArrayLike, reference: ArrayLike, reference_se: Array
 
 
 def score_se(error: float, error_se: float, alpha: float, alpha_se: float) -> float:
-    """Return the standard error of S = sqrt((e/0.1)² + (ln α/ln 2)²), to first order in those of e and α."""
-    parts = error / 0.1, math.log(alpha) / math.log(2)
-    part_errors = error_se / 0.1, alpha_se / alpha / math.log(2)
-    total = math.hypot(*parts)
-    if total == 0:
-        return math.hypot(*part_errors)
-    return math.hypot(*(part * part_se for part, part_se in zip(parts, part_errors, strict=True))) / total
+    r"""Return the standard error of S = sqrt((e/0.1)² + (ln α/ln 2)²): by how much the errors of e and α change it.
+
+    SE(S)² = ⟨[S(e + SE(e) x, ln α + (SE(α)/α) y) − S(e, ln α)]²⟩ over standard normal x and y, by Gauss–Hermite
+    quadrature. Far from S = 0 it is the error to first order, which vanishes at α = 1, where S has its kink. S is
+    never negative, so that noise raises it: that bias is part of this error and is not subtracted from S.
+    """
+    nodes, weights = np.polynomial.hermite_e.hermegauss(SCORE_NODES)
+    structure = (error + error_se * nodes[:, None]) / 0.1
+    mobility_part = (math.log(alpha) + alpha_se / alpha * nodes) / math.log(2)
+    squares = (np.hypot(structure, mobility_part) - score(error, alpha)) ** 2
+    # einsum, not BLAS, whose last bit may differ from one process to the next.
+    return float(np.sqrt(np.einsum("i,j,ij->", weights, weights, squares)) / weights.sum())
 
 
 def scores(measured: Mapping[str, Any], reference: Reference, seed: int) -> dict[str, float]:
@@ -143,8 +150,7 @@ def scoreboard(table: pa.Table) -> pa.Table:
     finished. Of mobcg, whose other factors show its knob, `best` is factor 1 whatever they do: its own choice, made
     before any run.
 
-    A standard error is that of the scatter over replicas, or the row's own where there is one replica only; α also
-    carries the error of D_AA, which all replicas share.
+    Standard errors are those of `mean_over_replicas`, that of S follows from those of e and α by `score_se`.
     """
     groups: dict[tuple[str, str, float], list[dict[str, Any]]] = {}
     for row in table.to_pylist():
@@ -189,29 +195,31 @@ def _board_row(key: tuple[str, str, float], members: list[dict[str, Any]]) -> di
         "score": None,
     }
     for name in MEANS:
-        board[name], board[f"{name}_se"] = _mean_over_replicas(finished, name)
+        board[name], board[f"{name}_se"] = mean_over_replicas(finished, name)
     if finished:
-        shared = max(0.0, np.mean([_reference_variance(row) for row in finished]))
-        board["alpha_se"] = (
-            finished[0]["alpha_se"]
-            if len(finished) == 1
-            else math.hypot(board["alpha_se"], board["alpha"] * shared**0.5)
-        )
+        error_se, alpha_se = (board[f"{name}_se"] or 0.0 for name in ("rdf_error", "alpha"))
         board["score"] = score(board["rdf_error"], board["alpha"])
-        board["score_se"] = score_se(board["rdf_error"], board["rdf_error_se"], board["alpha"], board["alpha_se"])
+        board["score_se"] = score_se(board["rdf_error"], error_se, board["alpha"], alpha_se)
     return board
 
 
-def _mean_over_replicas(rows: list[dict[str, Any]], name: str) -> tuple[float | None, float | None]:
-    known = [row for row in rows if row[name] is not None]
+def mean_over_replicas(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[float | None, float | None]:
+    """Return mean and standard error of a column over n replicas that are independent runs; None where not known.
+
+    SE = max(sqrt(Σ SEᵢ²)/n, s/sqrt(n)), s the standard deviation of the replicas: the scatter of two or three alone is
+    too often small by chance. What all replicas share does not shrink with n: of α it is the error of D_AA,
+    SE² = max(…)² + (α SE(D_AA)/D_AA)² with the error of the replicas' own D in the maximum; of e it is the noise of
+    g_AA, most of SEᵢ, which the rows do not tell apart, so that SE = max(mean of SEᵢ, s/sqrt(n)).
+    """
+    known = [row for row in rows if row.get(name) is not None]
     if not known:
         return None, None
-    values = np.array([row[name] for row in known])
-    if len(values) == 1:
-        return float(values[0]), known[0].get(f"{name}_se")
-    return float(values.mean()), float(values.std(ddof=1) / len(values) ** 0.5)
-
-
-def _reference_variance(row: dict[str, Any]) -> float:
-    """Return the relative variance of D_AA that is part of a row's alpha_se."""
-    return (row["alpha_se"] / row["alpha"]) ** 2 - (row["diffusion_nm2_ns_se"] / row["diffusion_nm2_ns"]) ** 2
+    values = np.array([row[name] for row in known], np.float64)
+    own = np.array([row.get(f"{name}_se") or 0.0 for row in known])
+    scatter, shared = values.std(ddof=1) / len(values) ** 0.5 if len(values) > 1 else 0.0, 0.0
+    if name == "alpha":
+        relative = np.array([row["diffusion_nm2_ns_se"] / row["diffusion_nm2_ns"] for row in known])
+        shared = values.mean() * max(0.0, np.mean((own / values) ** 2 - relative**2)) ** 0.5
+        own = values * relative
+    combined = own.mean() if name == "rdf_error" else np.linalg.norm(own) / len(own)
+    return float(values.mean()), float(np.hypot(max(combined, scatter), shared)) or None

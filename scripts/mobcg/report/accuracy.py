@@ -12,7 +12,7 @@ from matplotlib.ticker import MaxNLocator
 
 from mobcg.report.curves import missing_models, plain_log
 from mobcg.report.liquids import Liquid, is_own_choice
-from mobcg.report.scores import MEAN_OF_LIQUIDS, Score, Summary, measured
+from mobcg.report.scores import MEAN_OF_LIQUIDS, TIE_ERRORS, Score, Summary, measured
 from mobcg.report.style import FAINT, LOOKS, MUTED, Exhibit, blank, legend_above, marker_size, panels
 
 ALPHA_TICKS = (1.0, 2.0, 5.0)
@@ -95,12 +95,13 @@ def _ranking(summaries: Sequence[Summary]) -> str:
     best = next((summary for summary in summaries if summary.best), None)
     if best is None:
         return "No model has a score for every liquid, so none is called the best."
-    others = [s for s in summaries if s.complete and s is not best]
+    others = [s for s in summaries if s.complete and s is not best and is_own_choice(*s.key)]
     second = min(others, key=lambda s: s.score, default=None)
     text = f"Smallest mean S: {best.label}, S = {measured(best.score, best.score_se)}"
     if second is not None:
         text += f"; next {second.label}, S = {measured(second.score, second.score_se)}"
-    return text + "."
+    tied = ", ".join(s.label for s in others if s.tied)
+    return f"{text}. " + (f"Not told apart from it: {tied}." if tied else "No other is as good within its errors.")
 
 
 def plane(scores: Sequence[Score], liquids: Sequence[Liquid]) -> Exhibit:
@@ -178,18 +179,35 @@ def _score_contours(area: Axes) -> None:
 
 
 def _against_front(scores: Sequence[Score], names: Sequence[str]) -> str:
-    """Say in how many liquids each model lies on the target's side of the front of its liquid."""
+    """Say in how many liquids each model lies on the target's side of the front of its liquid.
+
+    A model whose e lies beyond an end of the front, by more than the errors of both allow, has nothing beside it.
+    """
     counts: dict[str, list[bool]] = {}
+    beyond: dict[str, int] = {}
     for name in names:
         points = [score for score in scores if score.liquid == name]
         front = _front(points)
         for s in points:
             if len(front) > 1 and s.model not in ("ibi", "ibi_scaled"):
                 by_error = sorted(front, key=lambda f: f.rdf_error)
+                if _is_beyond(s, by_error[0], by_error[-1]):
+                    beyond[s.label] = beyond.get(s.label, 0) + 1
+                    continue
                 logs = np.log([f.alpha for f in by_error])
                 on_front = np.interp(s.rdf_error, [f.rdf_error for f in by_error], logs)
                 counts.setdefault(s.label, []).append(bool(abs(np.log(s.alpha)) < abs(on_front)))
-    if not counts:
+    if not counts and not beyond:
         return "There is no front to compare with: it takes IBI and at least one multiple of it."
-    told = [f"{label} in {sum(better)} of {len(better)}" for label, better in counts.items()]
-    return "At its own e, nearer to α = 1 than the front of the multiples of IBI: " + ", ".join(told) + " liquids."
+    told = ", ".join(f"{label} in {sum(better)} of {len(better)}" for label, better in counts.items())
+    away = ", ".join(f"{label} in {number}" for label, number in beyond.items())
+    parts = [f"At its own e, nearer to α = 1 than the front of the multiples of IBI: {told} liquids."] * bool(told)
+    parts += [f"Not counted, e outside the range of the front: {away} liquids."] * bool(away)
+    return " ".join(parts)
+
+
+def _is_beyond(score: Score, first: Score, last: Score) -> bool:
+    below, above = (
+        TIE_ERRORS * np.hypot(*np.nan_to_num([score.rdf_error_se, end.rdf_error_se])) for end in (first, last)
+    )
+    return bool(score.rdf_error < first.rdf_error - below or score.rdf_error > last.rdf_error + above)

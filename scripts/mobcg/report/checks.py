@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
@@ -15,12 +16,22 @@ from numpy.typing import ArrayLike, NDArray
 from mobcg.pair import R_NM
 from mobcg.report.curves import plain_log
 from mobcg.report.liquids import mean_of
-from mobcg.report.release import Release, Row, force_field_kind, liquid_names, pristine_runs, span
+from mobcg.report.release import (
+    Release,
+    Row,
+    force_field_kind,
+    liquid_names,
+    pristine_runs,
+    reference_doubt,
+    span,
+)
 from mobcg.report.scores import measured
 from mobcg.report.style import FAINT, LOOKS, MIN_WIDTH, MUTED, Exhibit, blank, legend_above
 
 # A coefficient known to less than this many standard errors says nothing about an exponent.
 LEAST_SIGNIFICANCE = 5.0
+# With fewer runs beyond the parameters of the fit, nothing tells whether their errors allow an exponent at all.
+LEAST_FREEDOM = 3
 # Above this many, single runs are drawn faint, with their binned means.
 FEW_RUNS = 60
 
@@ -140,6 +151,11 @@ class MassLaw:
     groups: int
     runs: int
 
+    @property
+    def freedom(self) -> int:
+        """Runs beyond the parameters of the fit, ν."""
+        return self.runs - self.groups - 1
+
 
 def fit_mass_law(group: ArrayLike, mass_g_mol: ArrayLike, diffusion: ArrayLike, diffusion_se: ArrayLike) -> MassLaw:
     r"""Fit ln D = a_group + b ln m by weighted least squares; all arguments (n,), D and its error in one unit.
@@ -216,7 +232,8 @@ def mass_law(release: Release) -> Exhibit:
     scatter = np.concatenate([_group_scatter(rows) for rows in groups.values()])
     figure = Figure(figsize=(9.2, 3.5))
     left, right = figure.subplots(1, 2)
-    _fitted(left, fit, mass)
+    if fit.freedom >= LEAST_FREEDOM:
+        _fitted(left, fit, mass)
     for area, points, points_se in ((left, relative, relative_se), (right, scatter, None)):
         _single_and_binned(area, mass, points, points_se)
         area.axhline(1, color="black", linewidth=0.8, label="mass law, b = −1/2")
@@ -278,12 +295,13 @@ def _mass_axis(area: Axes) -> None:
 
 
 def _mass_law_text(fit: MassLaw, scatters: Sequence[float]) -> str:
-    distance = abs(fit.exponent + 0.5) / fit.exponent_se
-    text = (
-        f"D ∝ m^b with b = {measured(fit.exponent, fit.exponent_se)}, {distance:.1f} standard errors from −1/2 "
-        f"({fit.runs} runs of {fit.groups} potentials"
-    )
-    text += f"; χ²/ν = {fit.reduced_chi_square:.2f})." if np.isfinite(fit.reduced_chi_square) else ")."
+    counted = f"{fit.runs} runs of {fit.groups} potential{'s' * (fit.groups != 1)}"
+    if fit.freedom < LEAST_FREEDOM:
+        text = f"{counted}: too few for an exponent."
+    else:
+        distance = abs(fit.exponent + 0.5) / fit.exponent_se
+        text = f"D ∝ m^b with b = {measured(fit.exponent, fit.exponent_se)}, {distance:.1f} standard errors from −1/2 "
+        text += f"({counted}; χ²/ν = {fit.reduced_chi_square:.2f})."
     if len(scatters):
         text += f" g(r) of one potential at different masses scatters by {np.median(scatters):.2f} times its noise "
         text += f"(median; largest {max(scatters):.2f})."
@@ -291,7 +309,10 @@ def _mass_law_text(fit: MassLaw, scatters: Sequence[float]) -> str:
 
 
 def density(release: Release) -> Exhibit:
-    """Draw the density of the atomistic liquids relative to the reference."""
+    """Draw the density of the atomistic liquids relative to the reference.
+
+    Liquids that are metastable, and references that nobody verified, are marked and counted apart.
+    """
     title = "Density of the atomistic liquids"
     references = {row["molecule_id"]: row for row in release.rows.get("molecules", [])}
     runs = {
@@ -306,32 +327,38 @@ def density(release: Release) -> Exhibit:
         return blank("density", title, "no atomistic density with a reference beside it")
     figure = Figure(figsize=(8.2, 0.42 * len(shown) + 1.1))
     area = figure.subplots()
-    deviations = []
+    deviations, names = {}, liquid_names(release)
+    doubts = {molecule: reference_doubt(references[molecule]) for molecule in shown}
     for line, molecule in enumerate(shown):
         reference = references[molecule]["reference_density_kg_m3"]
-        deviations.append(_density_line(area, line, runs[molecule], reference))
+        deviations[molecule] = _density_line(area, line, runs[molecule], reference, doubts[molecule])
         notes += [
             f"{molecule}, replica {row['replica']}: the density had not settled"
             for row in runs[molecule]
             if row.get("density_settled") is False
         ]
-    area.set_yticks(range(len(shown)), [liquid_names(release)[m] for m in shown])
+    area.set_yticks(range(len(shown)), [names[m] for m in shown])
     area.set_ylim(len(shown) - 0.5, -0.5)
     area.axvline(0, color="black", linewidth=0.8)
     area.grid(axis="x", color=FAINT, linewidth=0.5)
-    largest = max(2.0, 1.25 * max(abs(value) for value in deviations))
+    largest = max(2.0, 1.25 * max(abs(value) for value in deviations.values()))
     area.set_xlim(-largest, largest)
     area.set_xlabel("density of the atomistic liquid relative to the reference / %")
     area.text(1.02, 1.01, "ρ / (kg/m³)", transform=area.transAxes, fontsize=7.5, va="bottom")
-    mean_deviation = np.mean(np.abs(deviations))
-    seen = (
-        f"Deviations from {min(deviations):+.1f} to {max(deviations):+.1f} %, {mean_deviation:.1f} % on average over "
-        f"{len(shown)} liquids."
-    )
-    return Exhibit("density", title, figure, seen.replace("-", "−"), tuple(notes))
+    judged = [deviations[m] for m in shown if not doubts[m]]
+    seen = "No reference is that of a stable liquid and verified."
+    if judged:
+        seen = (
+            f"Deviations from {min(judged):+.1f} to {max(judged):+.1f} %, {np.mean(np.abs(judged)):.1f} % on average "
+            f"over {len(judged)} liquids."
+        )
+    apart = ", ".join(f"{names[m]} {deviations[m]:+.1f} % ({doubts[m]})" for m in shown if doubts[m])
+    seen += f" Not counted: {apart}." if apart else ""
+    # Names of molecules have hyphens of their own: 3-ethylhexane.
+    return Exhibit("density", title, figure, re.sub(r"(?<= )-(?=\d)", "−", seen), tuple(notes))
 
 
-def _density_line(area: Axes, line: int, rows: Sequence[Row], reference: float) -> float:
+def _density_line(area: Axes, line: int, rows: Sequence[Row], reference: float, doubt: str) -> float:
     """Draw one liquid; return the deviation of its mean density from the reference in percent."""
     for row in rows:
         face = "none" if row.get("density_settled") is False else MUTED
@@ -340,7 +367,8 @@ def _density_line(area: Axes, line: int, rows: Sequence[Row], reference: float) 
     mean, error = mean_of(rows, "density_kg_m3")
     deviation = 100 * (mean / reference - 1)
     width = 100 * np.nan_to_num(error) / reference
-    area.errorbar(deviation, line, xerr=width, fmt="D", color="black", markersize=5, zorder=3)
-    text = f"{measured(mean, error)}   (reference {reference:g})"
+    face = "white" if doubt else "black"
+    area.errorbar(deviation, line, xerr=width, fmt="D", color="black", markerfacecolor=face, markersize=5, zorder=3)
+    text = f"{measured(mean, error)}   (reference {reference:g}{', ' * bool(doubt)}{doubt})"
     area.text(1.02, line, text, transform=area.get_yaxis_transform(), va="center", fontsize=7.5)
     return deviation

@@ -17,7 +17,15 @@ import numpy as np
 from mobcg.errors import InputError
 from mobcg.report.liquids import mean_of, mean_rdf
 from mobcg.report.peers import Peer, read_peers
-from mobcg.report.release import Release, Row, force_field_kind, load_release, pristine_runs, span
+from mobcg.report.release import (
+    Release,
+    Row,
+    force_field_kind,
+    load_release,
+    pristine_runs,
+    reference_doubt,
+    span,
+)
 from mobcg.report.scores import measured
 
 LEAST_BOX_NM = 3.4
@@ -32,8 +40,6 @@ REPLICA_ERRORS = 3.0
 LARGEST_DENSITY_DEVIATION = 0.05
 LARGEST_ALPHA_RATIO = 1.3
 LARGEST_BYTES = 40 * 10**6
-# Boils below the state point: its reference density is that of the saturated liquid, not of the metastable one.
-METASTABLE = ("neopentane",)
 
 
 @dataclass(frozen=True)
@@ -57,7 +63,7 @@ def gates(release: Release, n_bytes: int, peers: Sequence[Peer]) -> list[Gate]:
         From `mobcg.report.peers.read_peers`.
     """
     pristine = pristine_runs(release)
-    references = {row["molecule_id"]: row["reference_density_kg_m3"] for row in release.rows.get("molecules", [])}
+    references = {row["molecule_id"]: row for row in release.rows.get("molecules", [])}
     found: list[Gate] = []
     for molecule in sorted(references):
         rows = pristine.get(molecule, [])
@@ -75,7 +81,7 @@ def _missing(molecule: str) -> Gate:
     return Gate(molecule, f"{LEAST_REPLICAS} replicas", "no atomistic run", False)
 
 
-def _liquid(molecule: str, rows: Sequence[Row], reference: float | None) -> list[Gate]:
+def _liquid(molecule: str, rows: Sequence[Row], about: Row) -> list[Gate]:
     edge, length = min(row["box_length_nm"] for row in rows), min(row["production_ps"] for row in rows)
     diffusion, diffusion_se = mean_of(rows, "diffusion_nm2_ns")
     density, density_se = mean_of(rows, "density_kg_m3")
@@ -91,12 +97,14 @@ def _liquid(molecule: str, rows: Sequence[Row], reference: float | None) -> list
         _at_most(molecule, "SE of g at its first peak", peak_se, LARGEST_PEAK_SE, "{:.3f}"),
         _replicas_agree(molecule, rows),
     ]
+    reference = about.get("reference_density_kg_m3")
     if reference:
+        doubt = reference_doubt(about)
         deviation = density / reference - 1
         asked = f"within {LARGEST_DENSITY_DEVIATION:.0%} of {reference:g} kg/m³"
-        asked += " (metastable, not judged)" if molecule in METASTABLE else ""
+        asked += {"": "", "metastable": " (metastable, not judged)"}.get(doubt, f" ({doubt})")
         text = f"{measured(density, density_se)} kg/m³ ({deviation:+.1%})".replace("-", "−")
-        close = abs(deviation) <= LARGEST_DENSITY_DEVIATION or molecule in METASTABLE
+        close = abs(deviation) <= LARGEST_DENSITY_DEVIATION or doubt == "metastable"
         found.append(Gate(molecule, asked, text, close))
     return found
 

@@ -9,9 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobcg.pair import R_NM
+from mobcg.predictor.scoring import mean_over_replicas
 from mobcg.report.release import Release, Row, liquid_names, pristine_runs
 from mobcg.report.style import LOOKS
 from mobcg.schema import MODELS
+
+# Stands for the atomistic liquid itself where it is shown beside its models.
+ALL_ATOM = "all_atom"
 
 
 @dataclass(frozen=True)
@@ -59,6 +63,8 @@ class Liquid:
 
 def variant_label(model: str, scale_factor: float) -> str:
     """Return the name of a model as shown."""
+    if model == ALL_ATOM:
+        return "all-atom"
     if model == "mobcg" and scale_factor != 1:
         return f"{LOOKS[model].label}, knob × {scale_factor:g}"
     return f"IBI × {scale_factor:g}" if model == "ibi_scaled" else LOOKS[model].label
@@ -127,20 +133,9 @@ def mean_msd(rows: Sequence[Row]) -> Curve | None:
 
 
 def mean_of(rows: Sequence[Row], name: str) -> tuple[float, float]:
-    """Return mean and standard error of a column over replicas; nan without any value.
-
-    The larger of the two estimates: scatter of the replicas, and their own errors combined. With two or three replicas
-    the scatter alone is too often small by chance.
-    """
-    known = [row for row in rows if row.get(name) is not None and np.isfinite(row[name])]
-    if not known:
-        return np.nan, np.nan
-    values = np.array([row[name] for row in known])
-    own = np.array([row.get(f"{name}_se") or 0.0 for row in known])
-    combined = np.linalg.norm(own) / len(known)
-    scatter = values.std(ddof=1) / len(known) ** 0.5 if len(known) > 1 else 0.0
-    error = max(combined, scatter)
-    return float(values.mean()), float(error) if error > 0 else np.nan
+    """Return `mobcg.predictor.scoring.mean_over_replicas` of a column, nan for what is not known."""
+    mean, error = mean_over_replicas([row for row in rows if row.get(name) is None or np.isfinite(row[name])], name)
+    return np.nan if mean is None else mean, np.nan if error is None else error
 
 
 def structural_variants(liquid: Liquid) -> list[Variant]:

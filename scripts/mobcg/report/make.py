@@ -7,6 +7,7 @@ a figure whose data are missing says so.
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -18,7 +19,7 @@ from mobcg.report import accuracy, checks, coverage, curves, dynamics, learning
 from mobcg.report.liquids import Liquid, liquids_of
 from mobcg.report.page import Illustration, caption_text, page
 from mobcg.report.release import Release, evaluation_table, load_release
-from mobcg.report.scores import Score, Summary, csv_text, markdown, score_liquids, summarise
+from mobcg.report.scores import Score, Summary, all_atom, csv_text, markdown, score_liquids, summarise
 from mobcg.report.style import Exhibit, drawing, save_png
 from mobcg.step import run_step
 
@@ -56,7 +57,7 @@ def exhibits(
             coverage.diffusion(release, liquids),
             dynamics.neighbours(liquids),
             learning.learning(release.training),
-            learning.reliability(release.training),
+            learning.reliability(release.training, release.ok("evaluation")),
             coverage.overview(release),
         )
     return {exhibit.name: exhibit for exhibit in made}
@@ -80,8 +81,9 @@ def make_report(release_dir: Path, out: Path, title: str | None, rough: bool) ->
         `release_dir` holds no release.
     """
     release, liquids, scores, summaries = scored(release_dir)
-    _write(out / "scoreboard.md", markdown(scores, summaries, rough))
-    _write(out / "scoreboard.csv", csv_text(scores, summaries))
+    references = all_atom(liquids)
+    _write(out / "scoreboard.md", markdown(scores, summaries, references, rough))
+    _write(out / "scoreboard.csv", csv_text(scores, summaries, references))
     illustrations = []
     for name, exhibit in exhibits(release, liquids, scores, summaries).items():
         path = out / "figures" / f"{name}.png"
@@ -90,8 +92,16 @@ def make_report(release_dir: Path, out: Path, title: str | None, rough: bool) ->
         caption = caption_text(files("mobcg.report").joinpath(f"captions/{name}.rst").read_text(encoding="utf-8"))
         illustrations.append(Illustration(name, exhibit.title, path.read_bytes(), caption, exhibit.seen, exhibit.notes))
     heading = title or f"mobcg release {release.name}"
-    command = f"python -m mobcg.report.make --release {release.name} --out report{' --rough' if rough else ''}"
-    _write(out / "report.html", page(heading, release, scores, summaries, illustrations, rough, command))
+    command = _command(release_dir, title, rough)
+    _write(out / "report.html", page(heading, release, scores, summaries, references, illustrations, rough, command))
+
+
+def _command(release_dir: Path, title: str | None, rough: bool) -> str:
+    """Return what makes the page again from the root of the repository; no path of this machine is in it."""
+    away = release_dir.is_absolute() or len(release_dir.parts) < 2
+    shown = Path("releases", release_dir.resolve().name) if away else release_dir
+    parts = ["python", "-m", "mobcg.report.make", "--release", shown.as_posix(), "--out", "report"]
+    return shlex.join([*parts, *(["--title", title] if title else []), *["--rough"] * rough])
 
 
 def _write(path: Path, text: str) -> None:

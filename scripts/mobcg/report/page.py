@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from mobcg.report.release import Release, failures, program_versions, remarks, retries
-from mobcg.report.scores import HEADINGS, TIE_ERRORS, Score, Summary, table_cells
+from mobcg.report.scores import ERRORS, HEADINGS, SET_PRESSURE, TIE_ERRORS, Score, Summary, table_cells
 from mobcg.schema import TABLES
 
 _STYLE = """
@@ -51,6 +51,7 @@ def page(
     release: Release,
     scores: Sequence[Score],
     summaries: Sequence[Summary],
+    references: Sequence[Score],
     illustrations: Sequence[Illustration],
     rough: bool,
     command: str,
@@ -71,7 +72,7 @@ def page(
             '<p class="banner" role="alert">Rough numbers: short runs of small boxes, made to show that the chain '
             "works from end to end. Do not quote them.</p>"
         )
-    parts += [_contents(illustrations), _scoreboard(scores, summaries)]
+    parts += [_contents(illustrations), _scoreboard(scores, summaries, references)]
     parts += [_figure(illustration) for illustration in illustrations]
     parts += [_inventory(release), _failed(release), _provenance(release, command), "</body></html>"]
     return "\n".join(parts) + "\n"
@@ -88,12 +89,12 @@ def _contents(illustrations: Sequence[Illustration]) -> str:
     return "<nav>" + " ".join(f'<a href="#{name}">{escape(text)}</a>' for name, text in links) + "</nav>"
 
 
-def _scoreboard(scores: Sequence[Score], summaries: Sequence[Summary]) -> str:
+def _scoreboard(scores: Sequence[Score], summaries: Sequence[Summary], references: Sequence[Score]) -> str:
     heading = '<h2 id="table">Table of scores</h2>'
     if not scores:
         return f'{heading}<p class="note">No model was scored in this release.</p>'
     rows, previous = [], None
-    for best, cells in table_cells(scores, summaries):
+    for best, cells in table_cells(scores, summaries, references):
         classes = " ".join(["best"] * best + ["first"] * (cells[0] != previous))
         previous = cells[0]
         opening = f'<tr class="{classes}">' if classes else "<tr>"
@@ -105,7 +106,7 @@ def _scoreboard(scores: Sequence[Score], summaries: Sequence[Summary]) -> str:
         "S = sqrt((e/0.1)² + (ln α/ln 2)²) of these means, smaller is better; an e of 0.1 "
         "weighs as much as a factor of 2 in D. "
         f"<b>best</b>: smallest S of its liquid; tied: within {TIE_ERRORS:g} standard errors of it. "
-        "Means over liquids: α geometric, e and S arithmetic.</p>"
+        f"Means over liquids: α geometric, e and S arithmetic. {escape(ERRORS)} {SET_PRESSURE}</p>"
         f'<div class="scroll"><table><thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
     )
 
@@ -169,12 +170,13 @@ def _provenance(release: Release, command: str) -> str:
     versions = "".join(
         f"<li>{escape(program)} {escape(', '.join(found))}</li>" for program, found in program_versions(release).items()
     )
+    bound = f"It shows the release whose SHA256SUMS has the SHA-256 <code>{release.digest}</code>. "
     return (
         '<h2 id="made">How it was made</h2>'
-        f"<p>This page: <code>{escape(command)}</code>. The release: <code>make release</code>, from the molecules and "
-        "the scale file of its configuration.</p><p>Every random seed is drawn from the SHA-256 of the run's "
-        "specification, which stands in the column <code>spec</code> of each row; the same specification gives the "
-        "same seed on every machine.</p>"
+        f"<p>This page: <code>{escape(command)}</code>. {bound if release.digest else ''}"
+        "The release: <code>make release</code>, from the molecules and the scale file of its configuration.</p>"
+        "<p>Every random seed is drawn from the SHA-256 of the run's specification, which stands in the column "
+        "<code>spec</code> of each row; the same specification gives the same seed on every machine.</p>"
         f"<p>Programs that made the rows:</p><ul>{versions or '<li>none recorded</li>'}</ul>"
     )
 

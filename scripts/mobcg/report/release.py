@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
@@ -18,6 +19,9 @@ from mobcg.records import read_rows
 from mobcg.schema import CURVE, TABLES
 
 Row = dict[str, Any]
+
+# Boils below the state point: its reference density is that of the saturated liquid, not of the metastable one.
+METASTABLE = ("neopentane",)
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,8 @@ class Release:
         What the footers of the tables say of data version, schema version, licence and commit, where they do.
     training
         Model → the record of its training, of the models that the release holds.
+    digest
+        SHA-256 of the file SHA256SUMS, which holds that of every other file; empty where the directory has none.
     """
 
     name: str
@@ -43,6 +49,7 @@ class Release:
     missing: tuple[str, ...] = ()
     metadata: Mapping[str, str] = field(default_factory=dict)
     training: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    digest: str = ""
 
     def ok(self, table: str) -> list[Row]:
         """Return the rows of a table whose run did not fail."""
@@ -67,7 +74,9 @@ def load_release(directory: Path) -> Release:
         raise InputError(directory, "data", "no table", "a release directory with data/*.parquet", "Check --release.")
     rows = {name: _curves_as_arrays(name, read_rows(path)) for name, path in found.items()}
     missing = tuple(name for name in TABLES if name not in found)
-    return Release(directory.resolve().name, rows, missing, _footers(found.values()), _training(directory))
+    sums = directory / "SHA256SUMS"
+    digest = hashlib.sha256(sums.read_bytes()).hexdigest() if sums.is_file() else ""
+    return Release(directory.resolve().name, rows, missing, _footers(found.values()), _training(directory), digest)
 
 
 def _training(directory: Path) -> dict[str, Mapping[str, Any]]:
@@ -131,8 +140,8 @@ def force_field_kind(row: Row) -> str:
 def pristine_runs(release: Release) -> dict[str, list[Row]]:
     """Return molecule_id → its finished runs with the unperturbed force field, by replica.
 
-    Where potentials were inverted from some of them, only those: a run in a larger box checks finite-size effects and
-    is no replica of theirs.
+    Where potentials were inverted from some of them, only those, else those with the fewest molecules: a run in a
+    larger box checks finite-size effects and is no replica of theirs.
     """
     targets = {run for row in release.rows.get("potentials", []) for run in row["parent_run_ids"] or ()}
     runs = defaultdict(list)
@@ -141,10 +150,27 @@ def pristine_runs(release: Release) -> dict[str, list[Row]]:
             runs[row["molecule_id"]].append(row)
     return {
         molecule: sorted(
-            [row for row in rows if row["run_id"] in targets] or rows, key=lambda row: (row["replica"], row["run_id"])
+            [row for row in rows if row["run_id"] in targets] or _smallest(rows),
+            key=lambda row: (row["replica"], row["run_id"]),
         )
         for molecule, rows in sorted(runs.items())
     }
+
+
+def _smallest(rows: list[Row]) -> list[Row]:
+    fewest = min(row["n_molecules"] for row in rows)
+    return [row for row in rows if row["n_molecules"] == fewest]
+
+
+def reference_doubt(molecule: Row) -> str:
+    """Return why the reference density of a row of `molecules` cannot judge a force field, empty where it can.
+
+    `metastable`: the liquid boils below its temperature; `unverified`: the source says so, or there is none.
+    """
+    if molecule["molecule_id"] in METASTABLE:
+        return "metastable"
+    source = molecule.get("reference_density_source") or "unverified"
+    return "unverified" if "unverified" in source or "guess" in source else ""
 
 
 def program_versions(release: Release) -> dict[str, list[str]]:

@@ -17,11 +17,11 @@ from mobcg.errors import InputError
 from mobcg.observables import score as score_of
 from mobcg.records import atomic_path
 from mobcg.report import gates as gates_of
-from mobcg.report.liquids import variant_label
+from mobcg.report.liquids import is_own_choice, variant_label
 from mobcg.report.make import exhibits, scored
 from mobcg.report.peers import Peer, read_peers
 from mobcg.report.release import Release
-from mobcg.report.scores import TIE_ERRORS, Score, Summary, measured
+from mobcg.report.scores import ERRORS, TIE_ERRORS, Score, Summary, mark, measured
 from mobcg.report.style import Exhibit, drawing, save_png
 
 FIGURES = ("scoreboard", "plane", "rdf", "density", "convergence", "mass_law", "diffusion", "neighbours", "overview")
@@ -42,7 +42,8 @@ def page(
         f"# Results of release {release.name}\n",
         f"Made by `python -m mobcg.report.results --release releases/{release.name} --out docs`. Means ± standard "
         "errors over replicas, at the density of the atomistic (AA) liquid: α = D/D_AA, structure error "
-        "e = ∫|g − g_AA| dr / ∫ g_AA dr, S = sqrt((e/0.1)² + (ln α/ln 2)²), smaller is better.\n",
+        "e = ∫|g − g_AA| dr / ∫ g_AA dr, S = sqrt((e/0.1)² + (ln α/ln 2)²) of these means, smaller is better. "
+        f"{ERRORS}\n",
         "## Means over the liquids\n",
         _means(summaries),
         "## Beside what exists\n",
@@ -76,15 +77,17 @@ def _means(summaries: Sequence[Summary]) -> str:
             measured(s.alpha, s.alpha_se),
             measured(s.rdf_error, s.rdf_error_se),
             measured(s.score, s.score_se),
+            mark(s),
         ]
         for s in summaries
     ]
-    return _table(("model", "liquids", "α (geometric)", "e", "S"), rows)
+    return _table(("model", "liquids", "α (geometric)", "e", "S", ""), rows)
 
 
 def _best(scores: Sequence[Score], molecule: str, model: str) -> Score | None:
-    """Return the smallest S of a model of a liquid, over its scale factors."""
-    usable = [s for s in scores if (s.molecule_id, s.model) == (molecule, model) and np.isfinite(s.score)]
+    """Return the smallest S of a model of a liquid, over its scale factors; of mobcg its own choice, made before."""
+    own = [s for s in scores if (s.molecule_id, s.model) == (molecule, model) and is_own_choice(*s.key)]
+    usable = [s for s in own if np.isfinite(s.score)]
     return min(usable, key=lambda s: s.score, default=None)
 
 
