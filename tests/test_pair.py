@@ -148,21 +148,6 @@ def test_many_curves_are_treated_as_each_alone(rdf: np.ndarray) -> None:
         assert np.array_equal(together[row], pair.extrapolate_core(potentials[row], first[row]))
 
 
-def test_excess_entropy_of_an_ideal_gas_is_zero() -> None:
-    assert pair.pair_excess_entropy(np.ones(150), 5.0) == pytest.approx(0, abs=1e-12)
-
-
-def test_excess_entropy_of_a_hard_core_is_its_second_virial_coefficient() -> None:
-    # g = 0 below σ and 1 beyond: s₂/k = −2πρ σ³/3 = −ρ B₂.
-    hard = np.where(R_NM < 0.5, 0.0, 1.0)
-    assert pair.pair_excess_entropy(hard, 2.0) == pytest.approx(-2 * np.pi * 2.0 * 0.5**3 / 3, rel=1e-3)
-
-
-def test_excess_entropy_is_negative_for_any_structure(rdf: np.ndarray) -> None:
-    assert pair.pair_excess_entropy(rdf, 1.0) < 0
-    assert pair.pair_excess_entropy(1 / np.maximum(rdf, 0.1), 1.0) < 0
-
-
 def test_the_table_file(tmp_path: Path, potential: np.ndarray) -> None:
     pair.write_lammps_table(tmp_path / "u.table", potential, "BEAD")
     lines = (tmp_path / "u.table").read_text().splitlines()

@@ -165,9 +165,3 @@ def write_lammps_table(path: Path, potential_kj_mol: ArrayLike, keyword: str = "
         stream.write(f"# UNITS: real\n\n{keyword}\nN {r.size} R {r[0]:.10g} {r[-1]:.10g}\n\n")
         rows = np.column_stack([np.arange(1, r.size + 1), r, energy, strength])
         np.savetxt(stream, rows, fmt=["%d", "%.8f", "%.12e", "%.12e"])
-
-
-def pair_excess_entropy(rdf: ArrayLike, number_density_nm3: float) -> float:
-    """Return the pair excess entropy s₂/k = −2πρ ∫ (g ln g − g + 1) r² dr over the grid (dimensionless)."""
-    g = np.maximum(np.asarray(rdf, np.float64), 1e-12)
-    return float(-2 * np.pi * number_density_nm3 * np.sum((g * np.log(g) - g + 1) * R_NM**2) * BIN_WIDTH_NM)

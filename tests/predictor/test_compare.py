@@ -12,6 +12,7 @@ from mobcg.errors import InputError
 from mobcg.pair import R_NM
 from mobcg.predictor.compare import compare
 from mobcg.predictor.dataset import Liquids
+from mobcg.predictor.mobility import box_factor
 from mobcg.predictor.models import mobcg
 from mobcg.predictor.storage import save_model
 from mobcg.records import write_json
@@ -26,8 +27,9 @@ STATE = {key: SOFT_STATE[key] for key in ("mass_g_mol", "temperature_k", "number
 def finished(tmp_path):
     """A prediction whose run gave, on paper, a g(r) a hundredth off and D = 2.4 nm²/ns where 2 were asked for."""
     rdf = dense_rdf(R_NM)
-    asked = {"number_density_nm3": DENSITY, "diffusion_nm2_ns": 2.0}
-    write_json(tmp_path / "prediction.json", {"input": asked, "rdf": rdf.tolist(), "predicted": {"alpha": 1.0}})
+    asked = {"number_density_nm3": DENSITY, "diffusion_nm2_ns": 2.0, "molecules": 1000.0}
+    content = {"input": asked, "rdf": rdf.tolist(), "predicted": {"alpha": 1.0}}
+    write_json(tmp_path / "prediction.json", content | {"n_beads": 1000, "thermostat": "dpd"})
     (tmp_path / "lammps").mkdir()
     (tmp_path / "lammps/run.in").write_text("units real\ntimestep 5.0\nrun 40000\n")
     found = rdf + 0.01 * np.sign(np.sin(40 * R_NM)) * (R_NM > 0.5)
@@ -47,6 +49,20 @@ def test_a_run_is_compared_with_what_was_asked_for(finished, capsys):
     assert found.alpha == pytest.approx(1.2, rel=1e-3)
     assert main(["compare", str(finished)]) == 0
     assert "alpha: 1.200, expected 1.000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("thermostat", "depends"), [("dpd", True), ("nose_hoover", True), ("langevin", False)])
+def test_d_of_a_small_box_is_taken_to_that_of_the_run(thermostat, depends, finished):
+    content = json.loads((finished / "prediction.json").read_text())
+    content["input"]["molecules"] = 161.0
+    # The same liquid: a g(r) normalised by N − 1 tends to 1 + (1 − S(0))/N.
+    content["rdf"] = (np.array(content["rdf"]) * (1 - 0.96 / 1000) / (1 - 0.96 / 161)).tolist()
+    before = compare(finished)
+    write_json(finished / "prediction.json", content | {"thermostat": thermostat})
+    found = compare(finished)
+    assert found.wanted_nm2_ns == pytest.approx(2.0 * (box_factor(161) if depends else 1.0))
+    assert found.alpha == pytest.approx(found.diffusion_nm2_ns / found.wanted_nm2_ns)
+    assert found.rdf_error == pytest.approx(before.rdf_error, rel=0.01)
 
 
 @pytest.mark.parametrize("name", ["prediction.json", "lammps/rdf.txt", "lammps/msd.txt", "lammps/run.in"])

@@ -5,12 +5,16 @@ import pytest
 
 from mobcg.coarse.simulate import measure, simulate
 from mobcg.errors import InputError
-from mobcg.observables import finite_size_factor
+from mobcg.observables import finite_size_factor, rdf_error
 from mobcg.predictor.closure import infinite_rdf
 from mobcg.predictor.dataset import States, structure_rows
+from mobcg.predictor.features import describe, excess_energy
+from mobcg.predictor.knob import compressibility_factor, knob_inputs
+from mobcg.predictor.mobility import largest_log_ratio, predict_mobility
 from mobcg.predictor.models import mobcg
-from mobcg.predictor.predict import EDGE, INSIDE, OUTSIDE, one_state, predict, propose
-from mobcg.predictor.storage import save_model
+from mobcg.predictor.predict import EDGE, INSIDE, OUTSIDE, consistent_tail, one_state, propose
+from mobcg.predictor.response import rdf_response
+from mobcg.predictor.storage import load_model, save_model
 from mobcg.predictor.virial import cavity_logarithm, virial_pressure_bar
 from mobcg.units import thermal_energy_kj_mol
 from tests.predictor.cases import TEMPERATURE_K, well, with_friction, with_multiples
@@ -39,7 +43,7 @@ def test_a_saved_model_proposes_the_same(model, liquids, tmp_path):
     save_model(tmp_path, "mobcg", model)
     state = one_state(liquids.rdf[4], 2.0, TEMPERATURE_K, 90.0, 3.0, 1e9)
     for thermostat in ("nose_hoover", "dpd", "langevin"):
-        found, direct = predict(tmp_path, state, thermostat), propose(model, state, thermostat)
+        found, direct = (propose(each, state, thermostat) for each in (load_model(tmp_path), model))
         for name, value in vars(direct).items():
             np.testing.assert_array_equal(getattr(found, name), value, err_msg=name)
 
@@ -69,6 +73,8 @@ def test_everything_scales_with_mass_and_energy(thermostat, model, liquids):
     np.testing.assert_allclose(second.potential_kj_mol, 2 * first.potential_kj_mol, rtol=1e-6, atol=1e-8)
     np.testing.assert_allclose(second.diffusion_nm2_ns, first.diffusion_nm2_ns / 2)
     np.testing.assert_allclose(second.alpha, first.alpha)
+    np.testing.assert_allclose(second.alpha_se, first.alpha_se)
+    np.testing.assert_allclose(second.pressure_bar_se, 2 * first.pressure_bar_se, rtol=1e-6)
     np.testing.assert_array_equal(second.scale_factor, first.scale_factor)
     if thermostat != "nose_hoover":
         np.testing.assert_allclose(second.friction_1_ps, first.friction_1_ps / 2)
@@ -90,6 +96,78 @@ def test_the_potential_has_the_pressure_that_was_asked_for(model, liquids):
     cavity += (found.potential_kj_mol - plain.potential_kj_mol) / thermal_energy_kj_mol(TEMPERATURE_K)
     state = liquids.number_density_nm3, liquids.temperature_k, liquids.n_beads
     np.testing.assert_allclose(virial_pressure_bar(found.potential_kj_mol, cavity, *state), 25.0, atol=1.0)
+
+
+def test_the_ramp_for_the_pressure_counts_in_the_error_of_the_structure(model, liquids):
+    states = states_of(liquids)
+    plain, aimed = (propose(model, states, "langevin", pressure_bar=pressure) for pressure in (None, 2000.0))
+    structure = describe(states)
+    change = (aimed.potential_kj_mol - plain.potential_kj_mol) / thermal_energy_kj_mol(TEMPERATURE_K)
+    moved = rdf_response(structure.rdf, states.number_density_nm3, change)
+    ramp = [rdf_error(g + difference, g) for g, difference in zip(structure.rdf, moved, strict=True)]
+    np.testing.assert_allclose(aimed.rdf_error, np.hypot(plain.rdf_error, ramp), rtol=1e-6)
+    assert np.min(ramp) > 0.1
+    assert (aimed.pressure_bar_se > plain.pressure_bar_se).all()
+
+
+def test_a_high_ramp_is_on_the_edge_and_the_reason_said(model, liquids):
+    states = states_of(liquids).take([0])
+    low, high = (propose(model, states, "langevin", pressure_bar=pressure) for pressure in (50.0, 2000.0))
+    assert (low.verdict[0], low.reasons) == (INSIDE, [[]])
+    assert high.verdict[0] == EDGE
+    assert len(high.reasons[0]) == 1
+    assert "kT at contact" in high.reasons[0][0]
+
+
+@pytest.mark.parametrize("pressure_bar", [np.nan, np.inf, 101325.0, -50000.0])
+def test_a_pressure_in_another_unit_is_refused(pressure_bar, model, liquids):
+    with pytest.raises(InputError, match=r"pressure_bar: found .*-500 to 20000"):
+        propose(model, states_of(liquids), "nose_hoover", pressure_bar=pressure_bar)
+
+
+@pytest.mark.parametrize("knob", [np.nan, np.inf, 0.0, -1.0])
+def test_a_knob_that_is_no_multiple_is_refused(knob, model, liquids):
+    with pytest.raises(InputError, match="knob: found"):
+        propose(model, states_of(liquids), "nose_hoover", knob=knob)
+
+
+def test_the_error_of_alpha_is_that_of_alpha_and_counts_the_error_of_the_knob(model, liquids):
+    # The knob of the made-up rows answers as exactly as they were made.
+    model = mobcg.Model(model.settings, model.arrays | model.processes["knob"].with_errors_times(2000).arrays("knob"))
+    slow = states_of(liquids, diffusion_nm2_ns=liquids.diffusion_nm2_ns / 2.5)
+    found, structure = propose(model, slow, "nose_hoover", pressure_bar=None), describe(slow)
+    mobility, mobility_se = predict_mobility(
+        model.processes["mobility"], model.levels.scores(structure.correlation), structure
+    )
+    unscaled = found.potential_kj_mol / found.scale_factor[:, None]
+    pressure = propose(model, slow, "dpd", pressure_bar=None).pressure_bar
+    energy, z = excess_energy(unscaled, structure, slow), compressibility_factor(pressure, slow)
+    inputs = knob_inputs(mobility, structure.entropy, energy, z, np.log(found.scale_factor))
+    slope_se = model.processes["knob"].standard_error(inputs, inputs)[:, 0]
+    relative = np.hypot(mobility_se, np.log(found.scale_factor) * slope_se)
+    np.testing.assert_allclose(found.alpha_se, found.alpha * relative, rtol=1e-6)
+    np.testing.assert_allclose(found.diffusion_nm2_ns_se, found.diffusion_nm2_ns * relative, rtol=1e-6)
+    assert (np.abs(found.alpha - 1) > 0.1).all()
+    assert (relative > 1.1 * mobility_se).all()
+
+
+@pytest.mark.parametrize("thermostat", ["langevin", "dpd"])
+def test_a_liquid_that_is_slow_already_is_promised_the_d_that_it_has_without_friction(thermostat, model, liquids):
+    # In a small box, where a Langevin friction and Nosé-Hoover dynamics differ in what D of the box means.
+    rdf = liquids.rdf / infinite_rdf(np.ones(150), 161.0)
+    fast = states_of(
+        liquids, rdf=rdf, diffusion_nm2_ns=3 * liquids.diffusion_nm2_ns, n_beads=np.full(len(liquids), 161.0)
+    )
+    found = propose(model, fast, thermostat)
+    np.testing.assert_array_equal(found.friction_1_ps, 0.0)
+    np.testing.assert_allclose(found.alpha, found.diffusion_nm2_ns / fast.diffusion_nm2_ns)
+
+
+def test_a_model_that_tells_nothing_of_the_pressure_has_no_error_of_it(model, liquids):
+    arrays = {name: values for name, values in model.arrays.items() if name != "pressure_error_per_kt"}
+    found = propose(mobcg.Model(model.settings, arrays), states_of(liquids), "dpd")
+    assert np.isnan(found.pressure_bar_se).all()
+    np.testing.assert_array_equal(found.pressure_bar, propose(model, states_of(liquids), "dpd").pressure_bar)
 
 
 def test_the_knob_goes_from_structure_to_mobility(model, liquids):
@@ -142,10 +220,49 @@ def test_verdict_and_distance_tell_a_stranger(model, liquids):
         assert 0.98 < found.rdf_factor[0] < 1.02
 
 
-def test_a_friction_beyond_the_training_rows_is_on_the_edge(model, liquids):
-    crawling = states_of(liquids, diffusion_nm2_ns=liquids.diffusion_nm2_ns / 100)
-    assert set(propose(model, crawling, "langevin").verdict) == {EDGE}
-    assert set(propose(model, crawling, "nose_hoover").verdict) == {INSIDE}
+def test_a_friction_beyond_the_training_rows_is_on_the_edge_and_far_beyond_outside(model, liquids):
+    largest = np.exp(largest_log_ratio(model.processes["langevin"]))
+    for beyond, verdict in ((1.2, INSIDE), (3.0, EDGE), (30.0, OUTSIDE)):
+        crawling = states_of(liquids, diffusion_nm2_ns=liquids.diffusion_nm2_ns / largest / beyond)
+        found = propose(model, crawling, "langevin")
+        assert set(found.verdict) == {verdict}
+        assert (found.distance < 1).all()
+        # Its structure is known: the friction is the only reason.
+        assert [len(reasons) for reasons in found.reasons] == [int(verdict != INSIDE)] * len(liquids)
+        assert all("a friction is to slow it" in reason for reasons in found.reasons for reason in reasons)
+        assert set(propose(model, crawling, "nose_hoover").verdict) == {INSIDE}
+
+
+class Distances:
+    """A model to which the liquid whose g(r) is `best` times the first one is near, and every other one far."""
+
+    def __init__(self, states: States, best: float):
+        self.best, self.first = best, describe(states).rdf[0].sum()
+
+    def distance(self, structure):
+        return 1.5 * np.minimum(np.abs(structure.rdf.sum(axis=1) / self.first - self.best) / 0.005, 2)
+
+
+@pytest.mark.parametrize(("best", "found"), [(1.0045, 1.0045), (0.9916, 0.9916), (1.022, 1.0162), (1.1, 1.0)])
+def test_a_rescaling_is_looked_for_within_its_range(best, found, liquids):
+    states = states_of(liquids).take([0])
+    assert consistent_tail(Distances(states, best), states)[2][0] == pytest.approx(found, abs=2e-4)
+
+
+def test_a_rescaling_is_the_reason_that_is_given_and_one_at_the_end_of_its_range_is_refused(model, liquids):
+    states = states_of(liquids).take([0])
+
+    def told(best):
+        distances = Distances(states, best)
+        changed = type("Rescaled", (), {"distance": lambda self, structure: distances.distance(structure) / 1.6})()
+        for name in ("processes", "levels", "basis", "residual", "raw_potential", "own_errors", "arrays"):
+            setattr(changed, name, getattr(model, name))
+        return propose(changed, states, "dpd")
+
+    kept, ended = told(1.0075), told(1.0225)
+    assert (kept.verdict[0], ended.verdict[0]) == (EDGE, OUTSIDE)
+    assert "g(r) was rescaled by 1.0075" in kept.reasons[0][0]
+    assert any("rescaled by 1.0162" in reason for reason in ended.reasons[0])
 
 
 def test_a_thermostat_that_was_never_seen_is_refused(liquids):
@@ -169,11 +286,6 @@ def test_a_thermostat_that_was_never_seen_is_refused(liquids):
 def test_a_value_that_cannot_be_is_named(change, key, model, liquids):
     with pytest.raises(InputError, match=f"predict: {key}: found"):
         propose(model, states_of(liquids.take([0]), **change), "nose_hoover")
-
-
-def test_a_directory_without_a_model_is_named(tmp_path, liquids):
-    with pytest.raises(InputError, match="no model"):
-        predict(tmp_path, states_of(liquids), "nose_hoover")
 
 
 def run(potential, thermostat, friction, seed, directory, production_ps_100=150):

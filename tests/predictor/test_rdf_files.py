@@ -1,3 +1,5 @@
+import gzip
+
 import numpy as np
 import pytest
 
@@ -128,6 +130,29 @@ def test_wide_bins_are_read_and_said():
     assert "smear" in notes[0]
 
 
+@pytest.mark.parametrize("n_molecules", [None, 290])
+def test_what_a_table_is_normalised_by_does_not_depend_on_the_number_of_molecules(n_molecules, tmp_path):
+    plain(tmp_path / "rdf.dat")
+    found = read_rdf(tmp_path / "rdf.dat", DENSITY, n_molecules=n_molecules)
+    assert found.normalisation == "N-1"
+    np.testing.assert_allclose(found.rdf, EXPECTED, atol=1e-6)
+    assert [("--molecules" in doubt) for doubt in found.doubts] == ([True] if n_molecules is None else [])
+
+
+def test_a_curve_normalised_by_n_needs_no_number_of_molecules(tmp_path):
+    plain(tmp_path / "rdf.dat")
+    gmx(tmp_path / "rdf.xvg")
+    assert read_rdf(tmp_path / "rdf.dat", DENSITY, normalisation="N").doubts == ()
+    assert read_rdf(tmp_path / "rdf.xvg", DENSITY).doubts == ()
+
+
+@pytest.mark.parametrize("n_molecules", [1, -5, np.inf, np.nan])
+def test_a_number_of_molecules_that_cannot_be_is_refused(n_molecules, tmp_path):
+    plain(tmp_path / "rdf.dat")
+    with pytest.raises(InputError, match="--molecules"):
+        read_rdf(tmp_path / "rdf.dat", DENSITY, normalisation="N", n_molecules=n_molecules)
+
+
 def test_normalisation_by_n_is_undone(tmp_path):
     gmx(tmp_path / "rdf.xvg")
     unknown = read_rdf(tmp_path / "rdf.xvg", DENSITY)
@@ -159,6 +184,7 @@ def table(r=R_NM, g=EXPECTED) -> str:
         (table(g=EXPECTED - 1), "g = -1"),
         (table(g=np.where(R_NM > 1.4, np.nan, EXPECTED)), "row 141"),
         (table(g=np.where(R_NM > 1.4, np.inf, EXPECTED)), "row 141"),
+        (table(g=np.where(R_NM > 1.4, 1e300, EXPECTED)), "row 141"),
         (table(g=np.zeros(150)), "0 everywhere"),
         (table(g=np.ones(150)), "a core"),
         (table(g=np.cumsum(EXPECTED)), "rises to the end"),
@@ -208,3 +234,73 @@ def test_the_density_is_checked_against_the_neighbours_that_lammps_counted(tmp_p
     lammps(tmp_path / "rdf.txt")
     with pytest.raises(InputError, match=r"coordination: found '7.8 .*6.5"):
         read_rdf(tmp_path / "rdf.txt", 1.2 * DENSITY)
+
+
+@pytest.mark.parametrize("name", ["rdf.npz", "rdf.NPZ"])
+def test_a_suffix_may_be_in_capitals(name, tmp_path):
+    mdanalysis(tmp_path / "rdf.npz")
+    (tmp_path / "rdf.npz").rename(tmp_path / name)
+    assert read_rdf(tmp_path / name, DENSITY).program == "MDAnalysis"
+
+
+def test_a_mark_of_excel_is_no_part_of_the_first_name_or_number(tmp_path):
+    for text in ("r_nm, g\n" + rows(R_NM, EXPECTED, mark=", "), table()):
+        (tmp_path / "rdf.csv").write_text(text, encoding="utf-8-sig")
+        np.testing.assert_allclose(read_rdf(tmp_path / "rdf.csv", DENSITY).rdf, EXPECTED, atol=1e-6)
+
+
+def test_a_packed_file_is_to_be_unpacked(tmp_path):
+    (tmp_path / "rdf.dat.gz").write_bytes(gzip.compress(table().encode()))
+    with pytest.raises(InputError, match="gunzip"):
+        read_rdf(tmp_path / "rdf.dat.gz", DENSITY)
+
+
+@pytest.mark.parametrize("save", [np.savez, np.savez_compressed, lambda path, r, g: np.save(path, np.stack([r, g]))])
+def test_a_damaged_archive_is_refused_or_read(save, tmp_path):
+    """Bytes at random places are others: zlib, zipfile, the parser of the header and memory all may object."""
+    path = tmp_path / ("rdf.npy" if save.__name__ == "<lambda>" else "rdf.npz")
+    save(path, r=R_NM, g=EXPECTED)
+    content, random = path.read_bytes(), np.random.default_rng(1)
+    refused = 0
+    for _ in range(400):
+        damaged = bytearray(content)
+        for place in random.integers(0, min(len(content), 2000), random.integers(1, 4)):
+            damaged[place] = random.integers(256)
+        path.write_bytes(damaged)
+        try:
+            read_rdf(path, DENSITY)
+        except InputError:
+            refused += 1
+    assert refused > 20
+
+
+def test_an_archive_that_unpacks_to_gigabytes_is_refused(tmp_path):
+    np.savez_compressed(tmp_path / "rdf.npz", r=R_NM, g=EXPECTED, frames=np.zeros(10**7))
+    with pytest.raises(InputError, match="unpacked"):
+        read_rdf(tmp_path / "rdf.npz", DENSITY)
+
+
+def test_lammps_without_its_comments_is_read(tmp_path):
+    lammps(tmp_path / "rdf.txt")
+    text = "".join(line for line in (tmp_path / "rdf.txt").open() if line[0] != "#")
+    (tmp_path / "bare.txt").write_text(text)
+    found = read_rdf(tmp_path / "bare.txt", DENSITY)
+    assert found.program == "LAMMPS"
+    np.testing.assert_array_equal(found.rdf, read_rdf(tmp_path / "rdf.txt", DENSITY).rdf)
+
+
+def test_empty_and_torn_blocks_of_lammps_are_left_out_and_said(tmp_path):
+    lammps(tmp_path / "rdf.txt")
+    lines = (tmp_path / "rdf.txt").read_text().splitlines()
+    head, first, last = lines[:3], lines[3:164], lines[164:]
+    whole = read_rdf(tmp_path / "rdf.txt", DENSITY).rdf
+    empty = ["0 160", *(" ".join([*line.split()[:2], "0", "0"]) for line in first[1:])]
+    for torn in ([*last[:100]], [*last[:100], last[100][:9]]):
+        (tmp_path / "rdf.txt").write_text("\n".join(head + empty + first + last + torn) + "\n")
+        found = read_rdf(tmp_path / "rdf.txt", DENSITY)
+        np.testing.assert_array_equal(found.rdf, whole)
+        assert "first block of the file is empty" in " ".join(found.notes)
+        assert "cut short" in " ".join(found.notes)
+    (tmp_path / "rdf.txt").write_text("\n".join(head + first[:100]) + "\n")
+    with pytest.raises(InputError, match="cut short"):
+        read_rdf(tmp_path / "rdf.txt", DENSITY)

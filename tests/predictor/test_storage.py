@@ -47,6 +47,11 @@ def test_arrays_come_back_as_they_were(release):
         np.testing.assert_array_equal(found[name], array)
 
 
+def test_a_directory_without_a_model_is_named(tmp_path):
+    with pytest.raises(InputError, match=f"{tmp_path.name}: found 'no model"):
+        load_model(tmp_path)
+
+
 def test_weights_that_meant_something_else_are_refused(release):
     header = release / "models/mobcg/model.json"
     saved = json.loads(header.read_text())

@@ -4,7 +4,13 @@ from scipy.integrate import quad
 
 from mobcg.coarse.simulate import measure, simulate
 from mobcg.pair import R_NM, tabulate
-from mobcg.predictor.virial import cavity_logarithm, pressure_correction_kj_mol, ramp, virial_pressure_bar
+from mobcg.predictor.virial import (
+    cavity_logarithm,
+    pressure_correction_kj_mol,
+    pressure_response_bar,
+    ramp,
+    virial_pressure_bar,
+)
 from mobcg.units import BAR_PER_KJ_MOL_NM3, thermal_energy_kj_mol
 from tests.predictor.cases import TEMPERATURE_K, well
 
@@ -34,6 +40,15 @@ def test_correction_changes_the_pressure_by_what_was_asked(change_bar):
     # At the same g(r): what the tail does to exp(−βU) is taken out of the cavity function.
     after = virial_pressure_bar(potential + change, cavity + change / KT, *state, [np.inf, np.inf])
     np.testing.assert_allclose(after - before, [change_bar, change_bar / 2], rtol=2e-3)
+
+
+def test_a_change_of_structure_changes_the_pressure():
+    rdf = np.exp(-POTENTIAL / KT)[None]
+    cavity = 0.05 * np.exp(-(((R_NM - 0.6) / 0.15) ** 2))[None]
+    state = [DENSITY], [TEMPERATURE_K], [np.inf]
+    before, after = (virial_pressure_bar(POTENTIAL[None], lny, *state) for lny in (0 * cavity, cavity))
+    found = pressure_response_bar(POTENTIAL[None], rdf * np.expm1(cavity), [DENSITY])
+    np.testing.assert_allclose(found, after - before, rtol=0.02)
 
 
 def test_ramp_is_flat_at_both_ends_and_zero_at_the_cutoff():

@@ -131,7 +131,7 @@ def predicted_candidate(
     friction = 0.0 if proposal.friction_1_ps is None else float(proposal.friction_1_ps[0])
     report(
         f"{spec['molecule_id']}, {spec['model']}, factor {factor:g}: proposes U × {proposal.scale_factor[0]:.2f}, "
-        f"friction {friction:.3g}/ps; expects α {proposal.alpha[0]:.2f} (± {100 * proposal.alpha_se[0]:.0f} %), "
+        f"friction {friction:.3g}/ps; expects α {proposal.alpha[0]:.2f} ± {proposal.alpha_se[0]:.2f}, "
         f"rdf_error {proposal.rdf_error[0]:.3f}; {proposal.verdict[0]} of the training data (distance "
         f"{proposal.distance[0]:.2f})"
     )

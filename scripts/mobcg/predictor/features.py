@@ -39,6 +39,8 @@ class Structure:
         (n, 150): g(r) of the infinite liquid.
     first
         (n,): first bin of g(r) that can be trusted.
+    indirect
+        (n, 150): indirect correlation γ(r) = h − c.
     estimate
         (n, 150): βU of the closure, −ln g + closure(γ).
     curves
@@ -51,6 +53,7 @@ class Structure:
 
     rdf: NDArray[np.float64]
     first: NDArray[np.int64]
+    indirect: NDArray[np.float64]
     estimate: NDArray[np.float64]
     curves: NDArray[np.float64]
     entropy: NDArray[np.float64]
@@ -80,9 +83,10 @@ def describe(states: States) -> Structure:
     return Structure(
         rdf=infinite,
         first=core_index(states.rdf),
+        indirect=gamma,
         estimate=closure(gamma) - np.log(np.maximum(infinite, FLOOR_RDF)),
         curves=np.concatenate([X * h, X * clipped], axis=1) * X_SPACING**0.5,
-        # s₂/k = −2πρ ∫ (g ln g − g + 1) r² dr, as `mobcg.pair.pair_excess_entropy`.
+        # s₂/k = −2πρ ∫ (g ln g − g + 1) r² dr
         entropy=-2 * np.pi * density * (excess @ R_NM**2) * BIN_WIDTH_NM,
         neighbours=density * 4 * np.pi * (infinite @ within) * BIN_WIDTH_NM,
     )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,7 @@ from mobcg.errors import InputError, SimulationError
 from mobcg.pair import R_NM, core_index
 from mobcg.predictor.dataset import States
 from mobcg.predictor.features import Structure, describe, excess_energy
-from mobcg.predictor.knob import FACTORS, best_factor, compressibility_factor, respond
+from mobcg.predictor.knob import FACTORS, best_factor, compressibility_factor, knob_inputs, respond
 from mobcg.predictor.mobility import (
     THERMOSTATS,
     box_factor,
@@ -24,18 +23,32 @@ from mobcg.predictor.mobility import (
 )
 from mobcg.predictor.process import Process
 from mobcg.predictor.reduced import reduced_diffusion
+from mobcg.predictor.response import rdf_response
 from mobcg.predictor.shaping import shape
-from mobcg.predictor.storage import load_model
-from mobcg.predictor.virial import cavity_logarithm, pressure_correction_kj_mol, virial_pressure_bar
-from mobcg.units import BAR_PER_ATM, BAR_PER_KJ_MOL_NM3, thermal_energy_kj_mol
+from mobcg.predictor.virial import (
+    cavity_logarithm,
+    ideal_pressure_bar,
+    pressure_correction_kj_mol,
+    pressure_response_bar,
+    virial_pressure_bar,
+)
+from mobcg.units import BAR_PER_ATM, thermal_energy_kj_mol
 
 # Distances to the training data, in units of that which holds 95 % of held-out liquids.
 INSIDE_DISTANCE, EDGE_DISTANCE = 1.0, 2.0
-# ln(ν/ν₀) beyond that of the training rows by more than this: the friction is an extrapolation.
-RATIO_MARGIN = 0.3
+# ln(ν/ν₀) beyond that of the training rows by more than this: the friction is an extrapolation; and one so far that
+# D is hardly that of this liquid.
+RATIO_MARGIN, FAR_RATIO_MARGIN = 0.3, float(np.log(10))
+# Pressures that may be asked for: a liquid far below zero cavitates, and no ramp for one above was ever run.
+PRESSURES_BAR = (-500.0, 20000.0)
+# A ramp that is higher than this at contact is on the edge. Our liquids of molecules at 1 atm need up to 1.3 kT, which
+# moves g(r) by less than a hundredth (`rdf_error`). Linear response holds longer: a run of benzene at 20,000 bar, 5 kT,
+# had the error of 0.018 that was expected.
+LARGEST_RAMP_KT = 2.0
 # Multiples of g(r) that a wrong normalisation may call for, and the share of the distance that one must bring it to.
 # The distance has narrow minima: first the whole range, then around the best.
 TAIL_SCANS: tuple[NDArray[np.float64], ...] = (0.0015 * np.arange(-10, 11.0), 0.0003 * np.arange(-4, 5.0))
+TAIL_REACH = float(sum(scan[-1] for scan in TAIL_SCANS))
 MUCH_NEARER = 0.7
 TAIL_TOLERANCE = 1e-3
 INSIDE, EDGE, OUTSIDE = "inside", "edge", "outside"
@@ -52,27 +65,31 @@ class Proposal:
     potential_kj_mol, potential_kj_mol_se
         (n, 150): the pair potential, ready for molecular dynamics, and the standard error of what was learned of it.
     diffusion_nm2_ns, diffusion_nm2_ns_se
-        (n,): D of the potential without friction, in a box of as many beads as the state says; nan where the model
-        learned nothing of mobility.
+        (n,): D of the potential without friction, in a box of as many beads as the state says, and its standard
+        error; nan where the model learned nothing of mobility.
     friction_1_ps
         (n,): friction under which D becomes that of the state, 0 where it is below that without; None without a
         thermostat of that kind.
-    alpha_se
-        (n,): standard error of ln α, α = D/D_AA, of the proposal as a whole.
-    alpha
-        (n,): expected D/D_AA: 1 with friction, unless the liquid is too slow without.
+    alpha, alpha_se
+        (n,): expected D/D_AA, 1 with friction unless the liquid is too slow without, and its standard error.
     rdf_error
-        (n,): expected error of g(r), sampling noise apart.
+        (n,): expected error of g(r), sampling noise apart; what the ramp for the pressure does to g(r) counts.
     scale_factor
         (n,): multiple of the potential for the structure; 1 with friction.
     pressure_bar
-        (n,): expected pressure of the potential at the density of the state; None where nothing is known of it.
+        (n,): expected pressure of the potential at the density of the state: the one asked for, else that of the
+        virial; None where nothing is known of it.
+    pressure_bar_se
+        (n,): its standard error: what the expected errors of U and the ramp make of it by way of g(r), and the error
+        of the knob's response; nan where nothing is known of it.
     distance
         (n,): distance to the training data; 1 holds 95 % of held-out liquids.
     rdf_factor
         (n,): what g(r) was multiplied by, 1 but for curves whose tail no liquid has; see `consistent_tail`.
     verdict
         (n,) text: inside, edge or outside of what the model learned from.
+    reasons
+        For each liquid, why it is not inside.
     """
 
     potential_kj_mol: NDArray[np.float64]
@@ -85,9 +102,11 @@ class Proposal:
     rdf_error: NDArray[np.float64]
     scale_factor: NDArray[np.float64]
     pressure_bar: NDArray[np.float64] | None
+    pressure_bar_se: NDArray[np.float64]
     distance: NDArray[np.float64]
     rdf_factor: NDArray[np.float64]
     verdict: NDArray[np.str_]
+    reasons: list[list[str]]
 
 
 def propose(
@@ -111,7 +130,8 @@ def propose(
         `nose_hoover`: the potential alone, multiplied by what promises the best compromise between g and D; `dpd` or
         `langevin`: the potential for the structure, and the friction that brings D to that of the state.
     pressure_bar
-        Pressure that a tail of the potential aims at, by default 1 atm; None: the potential is left as it is.
+        Pressure that a tail of the potential aims at, by default 1 atm, within `PRESSURES_BAR`; None: the potential is
+        left as it is.
     knob
         Multiplies the multiple of U that is proposed without friction: below 1 towards structure, above towards
         mobility.
@@ -119,13 +139,13 @@ def propose(
     Raises
     ------
     InputError
-        A state or the thermostat is not allowed, or the model learned from no run with it.
+        A state, the thermostat, the pressure or the knob is not allowed, or the model learned from no run with the
+        thermostat.
     SimulationError
         What the model proposes has no repulsive wall.
     """
     check_states(states)
-    if thermostat not in (WITHOUT, *THERMOSTATS):
-        raise InputError("predict", "thermostat", thermostat, " | ".join((WITHOUT, *THERMOSTATS)))
+    check_wishes(thermostat, pressure_bar, knob)
     try:
         return _propose(model, states, thermostat, pressure_bar, knob)
     except ValueError as problem:
@@ -139,7 +159,8 @@ def _propose(model: Any, states: States, thermostat: str, pressure_bar: float | 
         advice = f"Train on a release that has runs with {thermostat} friction."
         raise InputError("predict", "thermostat", thermostat, " | ".join((WITHOUT, *model.processes)), advice)
     states, structure, rdf_factor = consistent_tail(model, states)
-    raw, potential_se = model.raw_potential(structure, states)
+    residual, residual_se = model.residual(structure)
+    raw, potential_se = model.raw_potential(structure, states, residual, residual_se)
     potential = shape(raw, states.rdf)
     mobility, mobility_se = predict_mobility(
         model.processes["mobility"], model.levels.scores(structure.correlation), structure
@@ -147,11 +168,12 @@ def _propose(model: Any, states: States, thermostat: str, pressure_bar: float | 
     cavity = cavity_logarithm(raw, states.rdf, states.temperature_k)
     fluid = potential, cavity, states.number_density_nm3, states.temperature_k
     pressure = virial_pressure_bar(*fluid, states.n_beads)
-    own_error, wanted = model.own_rdf_error(structure, states), logarithm_of_mobility(states)
-    compromise = _Compromise(np.ones(len(states)), mobility, own_error, pressure)
-    friction, alpha_se, log_ratio = None, mobility_se, np.zeros(len(states))
+    own_error, own_bar = model.own_errors(structure, states, residual_se)
+    wanted, zeros = logarithm_of_mobility(states), np.zeros(len(states))
+    compromise = _Compromise(zeros + 1, mobility, zeros, own_error, pressure, zeros)
+    friction, log_alpha_se, log_ratio = None, mobility_se, zeros
     if thermostat in THERMOSTATS:
-        friction, alpha_se, log_ratio = predict_friction(
+        friction, log_alpha_se, log_ratio = predict_friction(
             model.processes[thermostat],
             mobility,
             mobility_se,
@@ -168,38 +190,53 @@ def _propose(model: Any, states: States, thermostat: str, pressure_bar: float | 
             compressibility_factor(pressure, states),
         )
         compromise = _turn_knob(model.processes["knob"], start, states, wanted, own_error, knob)
+        log_alpha_se = np.hypot(mobility_se, compromise.log_mobility_se)
     scaled, expected_bar = potential * compromise.factor[:, None], compromise.pressure_bar
+    ramp = _Ramp(zeros, zeros, zeros)
     if pressure_bar is not None:
-        scaled = scaled + pressure_correction_kj_mol(pressure_bar - expected_bar, *fluid)
-        expected_bar = np.full(len(states), float(pressure_bar))
-    log_alpha = compromise.log_mobility - wanted
+        correction = pressure_correction_kj_mol(pressure_bar - expected_bar, *fluid)
+        scaled, expected_bar = scaled + correction, np.full(len(states), float(pressure_bar))
+        ramp = _ramp(correction, scaled, structure, states)
+    # A liquid that needs no friction is run without, whatever the thermostat.
+    log_alpha = np.where(zeros if friction is None else friction > 0, 0.0, compromise.log_mobility - wanted)
     diffusion = _diffusion(compromise.log_mobility, states)
     distance = model.distance(structure)
+    verdict, reasons = _verdict(distance, rdf_factor, log_ratio, ramp.contact_kt, model.processes.get(thermostat))
     return Proposal(
         potential_kj_mol=scaled,
         potential_kj_mol_se=potential_se * compromise.factor[:, None],
         diffusion_nm2_ns=diffusion,
-        diffusion_nm2_ns_se=diffusion * mobility_se,
+        diffusion_nm2_ns_se=diffusion * np.hypot(mobility_se, compromise.log_mobility_se),
         friction_1_ps=friction,
-        alpha=np.exp(log_alpha if friction is None else np.minimum(log_ratio, 0.0)),
-        alpha_se=alpha_se,
-        rdf_error=compromise.rdf_error,
+        alpha=np.exp(log_alpha),
+        alpha_se=np.exp(log_alpha) * log_alpha_se,
+        rdf_error=np.hypot(compromise.rdf_error, ramp.rdf_error),
         scale_factor=compromise.factor,
         pressure_bar=expected_bar,
+        # U times s makes an error that is s times as large, felt by forces that are, too.
+        pressure_bar_se=np.linalg.norm(
+            [own_bar * compromise.factor**2, compromise.pressure_bar_se, ramp.pressure_bar], axis=0
+        ),
         distance=distance,
         rdf_factor=rdf_factor,
-        verdict=_verdict(distance, rdf_factor, log_ratio, model.processes.get(thermostat)),
+        verdict=verdict,
+        reasons=reasons,
     )
 
 
 @dataclass(frozen=True)
 class _Compromise:
-    """The multiple of the potential for the structure that is proposed, and what it is expected to do; (n,) each."""
+    """The multiple of the potential for the structure that is proposed, and what it is expected to do; (n,) each.
+
+    The errors are those of what the multiple changes.
+    """
 
     factor: NDArray
     log_mobility: NDArray
+    log_mobility_se: NDArray
     rdf_error: NDArray
     pressure_bar: NDArray
+    pressure_bar_se: NDArray
 
 
 def _turn_knob(
@@ -212,12 +249,38 @@ def _turn_knob(
 ) -> _Compromise:
     factor = np.clip(best_factor(process, start, wanted, own_error) * knob, FACTORS[0], FACTORS[-1])
     response = respond(process, *start, factor[:, None])
-    ideal_bar = states.number_density_nm3 * thermal_energy_kj_mol(1.0) * states.temperature_k * BAR_PER_KJ_MOL_NM3
+    inputs = knob_inputs(*start, np.log(factor))
+    slopes_se = process.standard_error(inputs, inputs)
+    ideal_bar = ideal_pressure_bar(states.number_density_nm3, states.temperature_k)
     return _Compromise(
         factor,
         response.log_mobility[:, 0],
+        np.abs(np.log(factor)) * slopes_se[:, 0],
         np.hypot(response.rdf_error[:, 0], own_error),
         response.compressibility_factor[:, 0] * ideal_bar,
+        np.abs(np.log(factor)) * slopes_se[:, 2] * factor * ideal_bar,
+    )
+
+
+@dataclass(frozen=True)
+class _Ramp:
+    """The ramp that takes the pressure to the one asked for, and what it does by linear response; (n,) each.
+
+    Its height at contact in kT, how far it moves g(r) (as `rdf_error`), and what that does to the pressure.
+    """
+
+    contact_kt: NDArray
+    rdf_error: NDArray
+    pressure_bar: NDArray
+
+
+def _ramp(correction: NDArray, potential: NDArray, structure: Structure, states: States) -> _Ramp:
+    change_kt = correction / (thermal_energy_kj_mol(1.0) * states.temperature_k)[:, None]
+    moved = rdf_response(structure.rdf, states.number_density_nm3, change_kt, structure.indirect)
+    return _Ramp(
+        np.take_along_axis(change_kt, structure.first[:, None], axis=1)[:, 0],
+        np.abs(moved).sum(axis=1) / structure.rdf.sum(axis=1),
+        pressure_response_bar(potential, moved, states.number_density_nm3),
     )
 
 
@@ -253,13 +316,46 @@ def consistent_tail(model: Any, states: States) -> tuple[States, Structure, NDAr
     return changed, describe(changed), factor
 
 
-def _verdict(distance: NDArray, rdf_factor: NDArray, log_ratio: NDArray, friction: Process | None) -> NDArray[np.str_]:
-    level = np.searchsorted([INSIDE_DISTANCE, EDGE_DISTANCE], distance)
-    level = np.maximum(level, (np.abs(rdf_factor - 1) > TAIL_TOLERANCE).astype(int))
-    if friction is not None:
-        asked_for_more = log_ratio > largest_log_ratio(friction) + RATIO_MARGIN
-        level = np.maximum(level, asked_for_more.astype(int))
-    return np.array(VERDICTS)[level]
+def _verdict(
+    distance: NDArray, rdf_factor: NDArray, log_ratio: NDArray, ramp_kt: NDArray, friction: Process | None
+) -> tuple[NDArray[np.str_], list[list[str]]]:
+    """Return the verdict on each liquid, (n,), and the reasons where it is not inside."""
+    rescaled = np.abs(rdf_factor - 1)
+    largest = np.inf if friction is None else largest_log_ratio(friction)
+    objections = (
+        (
+            distance,
+            (INSIDE_DISTANCE, EDGE_DISTANCE),
+            distance,
+            "{:.3g} times as far from the training data as most held-out liquids",
+        ),
+        (
+            rescaled,
+            (TAIL_TOLERANCE, TAIL_REACH - 1e-9),
+            rdf_factor,
+            f"g(r) was rescaled by {{:.4f}} (at most {TAIL_REACH:.2%} is tried), which brings it much nearer to the "
+            "training data: check its normalisation and the number of molecules",
+        ),
+        (
+            log_ratio,
+            (largest + RATIO_MARGIN, largest + FAR_RATIO_MARGIN),
+            np.exp(log_ratio),
+            f"a friction is to slow it {{:.3g}} times, {np.exp(largest):.3g} times at most in the training data",
+        ),
+        (
+            np.abs(ramp_kt),
+            (LARGEST_RAMP_KT, np.inf),
+            ramp_kt,
+            f"its pressure takes a ramp of {{:.2g}} kT at contact, {LARGEST_RAMP_KT:g} kT at most in ordinary liquids",
+        ),
+    )
+    level, reasons = np.zeros(len(distance), int), [[] for _ in distance]
+    for size, limits, told, text in objections:
+        found = np.searchsorted(limits, size)
+        level = np.maximum(level, found)
+        for row in np.flatnonzero(found):
+            reasons[row].append(text.format(told[row]))
+    return np.array(VERDICTS)[level], reasons
 
 
 def _potential_alone(potential: NDArray, error: NDArray) -> Proposal:
@@ -275,10 +371,29 @@ def _potential_alone(potential: NDArray, error: NDArray) -> Proposal:
         rdf_error=unknown,
         scale_factor=np.ones(len(potential)),
         pressure_bar=None,
+        pressure_bar_se=unknown,
         distance=unknown,
         rdf_factor=np.ones(len(potential)),
         verdict=np.full(len(potential), EDGE),
+        reasons=[["this model cannot tell how far from its training data a liquid is"] for _ in potential],
     )
+
+
+def check_wishes(thermostat: str, pressure_bar: float | None, knob: float) -> None:
+    """Check what is wanted of the liquids; arguments as in `propose`.
+
+    Raises
+    ------
+    InputError
+        The thermostat is none, the pressure is not within `PRESSURES_BAR`, or the knob is no finite number above 0.
+    """
+    if thermostat not in (WITHOUT, *THERMOSTATS):
+        raise InputError("predict", "thermostat", thermostat, " | ".join((WITHOUT, *THERMOSTATS)))
+    low, high = PRESSURES_BAR
+    if pressure_bar is not None and not low <= pressure_bar <= high:
+        raise InputError("predict", "pressure_bar", pressure_bar, f"{low:g} to {high:g}", "Is it in bar?")
+    if not 0 < knob < np.inf:
+        raise InputError("predict", "knob", knob, "a finite number above 0")
 
 
 def check_states(states: States) -> None:
@@ -328,16 +443,3 @@ def one_state(
     """
     numbers = (number_density_nm3, temperature_k, mass_g_mol, diffusion_nm2_ns, n_beads)
     return States(np.asarray(rdf, np.float64)[None], *(np.array([value], np.float64) for value in numbers))
-
-
-def predict(model_dir: Path, states: States, thermostat: str, **options: Any) -> Proposal:
-    """Return what the model in `model_dir` proposes; see `propose` for the rest.
-
-    Raises
-    ------
-    InputError
-        The directory holds no model, or as `propose`.
-    SimulationError
-        As `propose`.
-    """
-    return propose(load_model(model_dir), states, thermostat, **options)

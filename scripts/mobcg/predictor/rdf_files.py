@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import io
 import re
+import tokenize
 import zipfile
+import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,7 @@ UNITS = {"nm": 1.0, "angstrom": 1 / ANGSTROM_PER_NM}
 NORMALISATIONS = ("N", "N-1")
 MAX_BYTES = 50 * 10**6
 MIN_ROWS = 20
+LARGEST_NUMBER = 1e6
 # Bins wider than this smear the first peak beyond repair; those above the common width do so visibly.
 MAX_SPACING_NM = 0.0205
 # A file that ends this much before 1.5 nm still tells g in the last bin.
@@ -41,8 +44,14 @@ R_NAMES = ("r", "bins", "bin", "bin_centers", "bin_centres", "bin_center", "dist
 G_NAMES = ("g", "g_r", "gr", "g(r)", "rdf", "gofr", "g_of_r", "y")
 _UNIT_NAMES = {"nm": "nm", "a": "angstrom", "å": "angstrom", "ang": "angstrom", "angstrom": "angstrom"}
 _NAME_WITH_UNIT = re.compile(r"(?P<name>.+?)\s*(?:[\[(/]\s*|_)(?P<unit>nm|å|a|ang|angstroms?)\s*[\])]?")
-# How programs normalise the curve of N molecules among themselves (each measured).
-PROGRAM_NORMALISATION = {"gmx": "N", "VOTCA": "N", "MDAnalysis": "N-1", "LAMMPS": "N-1"}
+# How programs normalise the curve of N molecules among themselves (each measured); a table is taken for our own.
+PROGRAM_NORMALISATION = {"gmx": "N", "VOTCA": "N", "MDAnalysis": "N-1", "LAMMPS": "N-1", "table": "N-1"}
+GZIP = b"\x1f\x8b"
+# What NumPy raises for an archive or a header that is damaged, or asks for more memory than there is.
+DAMAGED = (
+    *(ValueError, OSError, EOFError, KeyError, TypeError, SyntaxError, RuntimeError, MemoryError, OverflowError),
+    *(zipfile.BadZipFile, zlib.error, tokenize.TokenError),
+)
 
 
 @dataclass(frozen=True)
@@ -55,17 +64,21 @@ class Rdf:
         (150,) on `mobcg.pair.R_NM`, normalised by N − 1 where N is known.
     n_molecules
         As given; inf where it is not known, which a curve normalised by N does not suffer from.
-    unit, program
-        What the distances were taken to be in, and whose file it was taken for.
+    unit, program, normalisation
+        What the distances were taken to be in, whose file it was taken for, and what it was normalised by.
     notes
         What was concluded, not stated; one sentence each.
+    doubts
+        What makes the potential doubtful; one sentence each, with what to do.
     """
 
     rdf: NDArray[np.float64]
     n_molecules: float
     unit: str
     program: str
+    normalisation: str
     notes: tuple[str, ...]
+    doubts: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -99,9 +112,9 @@ def read_rdf(
     unit
         `nm` or `angstrom`; None: as the file says, else as its program writes, else as the density says.
     normalisation
-        `N` or `N-1`; None: as its program does.
+        `N` or `N-1`; None: as its program does, `N-1` where that is not known.
     n_molecules
-        Molecules in the box; None: not known.
+        Molecules in the box; None: not known, which is a doubt about a curve normalised by N − 1.
 
     Raises
     ------
@@ -118,10 +131,12 @@ def read_rdf(
     _check_coordination(path, curve, number_density_nm3, factor)
     rdf, said = to_grid(path, curve.r * factor, np.maximum(curve.g, 0.0))
     notes += said
-    rdf, said = _normalised(rdf, curve, normalisation, n_molecules)
+    used, said = _normalisation(curve, normalisation)
     notes += said
+    rdf, doubts = _normalised(rdf, used, n_molecules)
     _check_tail(path, rdf, number_density_nm3)
-    return Rdf(rdf, float(n_molecules) if n_molecules else np.inf, unit, curve.program, tuple(notes))
+    n_known = np.inf if n_molecules is None else float(n_molecules)
+    return Rdf(rdf, n_known, unit, curve.program, used, tuple(notes), tuple(doubts))
 
 
 def to_grid(where: object, r_nm: NDArray, rdf: NDArray) -> tuple[NDArray[np.float64], list[str]]:
@@ -165,24 +180,44 @@ def to_grid(where: object, r_nm: NDArray, rdf: NDArray) -> tuple[NDArray[np.floa
 
 
 def _read(path: Path) -> _Curve:
-    if not path.is_file():
-        raise InputError(path, "", "no such file", "a file with g(r)")
-    size = path.stat().st_size
-    if size > MAX_BYTES:
-        raise InputError(path, "", f"{size} bytes", f"at most {MAX_BYTES} bytes", "Give g(r), not the trajectory.")
-    content = path.read_bytes()
-    if path.suffix in (".npz", ".npy"):
+    content = _content(path)
+    suffix = path.suffix.lower()
+    if content.startswith(GZIP):
+        raise InputError(path, "", "a file packed by gzip", "a text file, .npz or .npy", "Unpack it: gunzip.")
+    if suffix in (".npz", ".npy"):
         return _read_numpy(path, content)
     try:
-        text = content.decode()
+        text = content.decode("utf-8-sig")
     except UnicodeDecodeError:
         raise InputError(path, "", "bytes that are no text", "a text file, .npz or .npy") from None
     lines = [line.strip() for line in text.splitlines()]
-    if lines and lines[0].startswith("# Time-averaged data for fix"):
+    if lines and (lines[0].startswith("# Time-averaged data for fix") or _begins_a_block(lines)):
         return _read_lammps(path, lines)
-    if path.suffix == ".xvg" or any(line.startswith("@") for line in lines):
+    if suffix == ".xvg" or any(line.startswith("@") for line in lines):
         return _read_xvg(path, lines)
     return _read_table(path, [line.split("#")[0].strip() for line in lines])
+
+
+def _content(path: Path) -> bytes:
+    try:
+        if not path.is_file():
+            raise InputError(path, "", "no such file", "a file with g(r)")
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise InputError(path, "", f"{size} bytes", f"at most {MAX_BYTES} bytes", "Give g(r), not the trajectory.")
+        return path.read_bytes()
+    except OSError as error:
+        raise InputError(path, "", error.strerror, "a file that can be read") from None
+
+
+def _begins_a_block(lines: Sequence[str]) -> bool:
+    """Return whether the numbers begin as a block of LAMMPS does: a line of step and rows, then one of row 1."""
+    rows = [line.split() for line in lines if line and not line.startswith("#")][:2]
+    return len(rows) == 2 and len(rows[0]) == 2 and all(map(str.isdecimal, rows[0])) and _is_row_one(rows[1])
+
+
+def _is_row_one(words: Sequence[str]) -> bool:
+    return len(words) > 2 and words[0] == "1"
 
 
 def _read_xvg(path: Path, lines: Sequence[str]) -> _Curve:
@@ -205,27 +240,46 @@ def _read_xvg(path: Path, lines: Sequence[str]) -> _Curve:
 
 
 def _read_lammps(path: Path, lines: Sequence[str]) -> _Curve:
-    """Read `fix ave/time … mode vector` of `compute rdf`: a line of step and rows, then row, r, g, coordination."""
-    blocks: list[list[list[str]]] = []
+    """Read `fix ave/time … mode vector` of `compute rdf`: a line of step and rows, then row, r, g, coordination.
+
+    The mean over the blocks is used; a first one without a pair, of the step before the first average, and a last one
+    that is cut short, of a run that was stopped, are left out.
+    """
+    blocks: list[tuple[int, list[list[str]]]] = []
     for line in lines:
         words = line.split()
         if not words or words[0].startswith("#"):
             continue
-        if len(words) == 2:
-            blocks.append([])
+        if len(words) == 2 and words[1].isdecimal():
+            blocks.append((int(words[1]), []))
         elif blocks:
-            blocks[-1].append(words)
-    tables = [_numbers(path, rows) for rows in blocks if rows]
+            blocks[-1][1].append(words)
+    notes = []
+    if blocks and not _is_whole(*blocks[-1]):
+        found = f"{len(blocks.pop()[1])} rows in the last block, cut short"
+        if not blocks:
+            raise InputError(path, "", found, "a whole block", "Has its run ended?")
+        notes.append(f"{found}: it is left out")
+    tables = [_numbers(path, rows) for _, rows in blocks if rows]
     if not tables or tables[0].shape[1] < 3:
         raise InputError(path, "", "no rows of bin, r, g(r), coordination", "fix ave/time … c_myRDF[*] mode vector")
-    # A run that was stopped leaves its last block short.
-    tables = [table for table in tables if table.shape == tables[0].shape]
-    notes = (f"the mean over the {len(tables)} blocks of the file is used",) if len(tables) > 1 else ()
+    if any(table.shape != tables[0].shape for table in tables):
+        shapes = sorted({table.shape for table in tables})
+        raise InputError(path, "", f"blocks of {shapes} rows and columns", "blocks of one shape, of one run")
+    if len(tables) > 1 and not tables[0][:, 2].any():
+        tables = tables[1:]
+        notes.append("the first block of the file is empty and left out")
+    if len(tables) > 1:
+        notes.append(f"the mean over the {len(tables)} blocks of the file is used")
     if tables[0].shape[1] > 4:
-        notes += ("more than one pair of types in the file: the first is used",)
+        notes.append("more than one pair of types in the file: the first is used")
     mean = np.mean(tables, axis=0)
     coordination = mean[:, 3] if mean.shape[1] > 3 else None
-    return _Curve(mean[:, 1], mean[:, 2], "LAMMPS", "angstrom", coordination, notes)
+    return _Curve(mean[:, 1], mean[:, 2], "LAMMPS", "angstrom", coordination, tuple(notes))
+
+
+def _is_whole(n_rows: int, rows: Sequence[Sequence[str]]) -> bool:
+    return len(rows) == n_rows > 0 and len(rows[-1]) == len(rows[0])
 
 
 def _read_table(path: Path, lines: Sequence[str]) -> _Curve:
@@ -258,6 +312,7 @@ def _read_numpy(path: Path, content: bytes) -> _Curve:
     """Read .npy of two columns (or rows), or .npz with r and g by name; pickled objects are refused."""
     allowed = "arrays of numbers: r and g(r)"
     try:
+        _check_unpacked_size(path, content)
         found = np.load(io.BytesIO(content), allow_pickle=False)
         if isinstance(found, np.ndarray):
             pair = found if found.ndim == 2 and len(found) == 2 else found.T
@@ -265,9 +320,16 @@ def _read_numpy(path: Path, content: bytes) -> _Curve:
                 raise InputError(path, "", f"an array of shape {found.shape}", allowed)
             return _Curve(*_floats(path, pair[:2]), "table")
         arrays = {name: found[name] for name in found.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise InputError(path, "", str(error), allowed) from None
+    except DAMAGED as error:
+        raise InputError(path, "", str(error), allowed, "Is the file damaged?") from None
     return _named(path, {name: np.asarray(values) for name, values in arrays.items()})
+
+
+def _check_unpacked_size(path: Path, content: bytes) -> None:
+    if zipfile.is_zipfile(io.BytesIO(content)):
+        size = sum(entry.file_size for entry in zipfile.ZipFile(io.BytesIO(content)).infolist())
+        if size > MAX_BYTES:
+            raise InputError(path, "", f"{size} bytes, unpacked", f"at most {MAX_BYTES} bytes")
 
 
 def _named(path: Path, columns: dict[str, NDArray]) -> _Curve:
@@ -328,9 +390,10 @@ def _check_numbers(path: Path, curve: _Curve) -> None:
     r, g = curve.r, curve.g
     if r.size < MIN_ROWS:
         raise InputError(path, "", f"{r.size} rows", f"at least {MIN_ROWS}", "Use bins of 0.01 nm.")
-    if not np.all(np.isfinite(r)) or not np.all(np.isfinite(g)):
-        bad = int(np.flatnonzero(~(np.isfinite(r) & np.isfinite(g)))[0])
-        raise InputError(path, f"row {bad + 1}", f"{r[bad]:g} {g[bad]:g}", "finite numbers")
+    sound = (np.abs(r) < LARGEST_NUMBER) & (np.abs(g) < LARGEST_NUMBER)
+    if not sound.all():
+        bad = int(np.argmin(sound))
+        raise InputError(path, f"row {bad + 1}", f"{r[bad]:g} {g[bad]:g}", f"numbers below {LARGEST_NUMBER:g}")
     if np.any(np.diff(r) <= 0) or r[0] < 0:
         raise InputError(path, "r", "distances that do not rise from 0 on", "rising distances", "Is it a g(r)?")
     if g.min() < NEGATIVE_RDF:
@@ -381,25 +444,25 @@ def _check_coordination(path: Path, curve: _Curve, number_density_nm3: float, fa
         raise InputError(path, "coordination", found, allowed, "Check density, mass and unit.")
 
 
-def _normalised(
-    rdf: NDArray, curve: _Curve, stated: str | None, n_molecules: float | None
-) -> tuple[NDArray[np.float64], list[str]]:
-    if stated is not None and stated not in NORMALISATIONS:
-        raise InputError("--normalisation", "", stated, " | ".join(NORMALISATIONS))
-    if n_molecules is not None and not n_molecules >= 2:
-        raise InputError("--molecules", "", n_molecules, "at least 2")
-    used = stated or curve.normalisation or PROGRAM_NORMALISATION.get(curve.program)
-    notes = []
-    if used is None:
-        used = "N-1" if n_molecules else "N"
-        notes.append(f"taken to be normalised by {used}")
-    elif stated is None:
-        notes.append(f"taken to be normalised by {used}, as {curve.program} does")
+def _normalisation(curve: _Curve, stated: str | None) -> tuple[str, list[str]]:
+    if stated is not None:
+        if stated not in NORMALISATIONS:
+            raise InputError("--normalisation", "", stated, " | ".join(NORMALISATIONS))
+        return stated, []
+    used = curve.normalisation or PROGRAM_NORMALISATION[curve.program]
+    if curve.program == "table":
+        return used, [f"taken to be normalised by {used} (state --normalisation N of a curve by gmx, VOTCA or freud)"]
+    return used, [f"taken to be normalised by {used}, as {curve.program} does"]
+
+
+def _normalised(rdf: NDArray, used: str, n_molecules: float | None) -> tuple[NDArray[np.float64], list[str]]:
     if n_molecules is None:
-        if used == "N-1":
-            notes.append("the number of molecules is not given: g(r) may be too high by 1/N")
-        return rdf, notes
-    return (rdf * n_molecules / (n_molecules - 1) if used == "N" else rdf), notes
+        advice = "give --molecules (or --normalisation N, if that is what it is normalised by)"
+        doubt = f"the number of molecules is not given, and a g(r) normalised by N − 1 is too high by 1/N: {advice}"
+        return rdf, [doubt] if used == "N-1" else []
+    if not 2 <= n_molecules < np.inf:
+        raise InputError("--molecules", "", n_molecules, "a finite number, at least 2")
+    return (rdf * n_molecules / (n_molecules - 1) if used == "N" else rdf), []
 
 
 def _check_tail(path: Path, rdf: NDArray, number_density_nm3: float) -> None:
@@ -407,7 +470,7 @@ def _check_tail(path: Path, rdf: NDArray, number_density_nm3: float) -> None:
     start_nm = R_EDGES_NM[-1] - np.clip(number_density_nm3 ** (-1 / 3), *TAIL_RANGE_NM)
     tail = start_nm < R_NM
     mean = float(np.average(rdf[tail], weights=R_NM[tail] ** 2))
-    if abs(mean - 1) > TAIL_TOLERANCE:
+    if not abs(mean - 1) <= TAIL_TOLERANCE:
         found = f"a mean of {mean:.3g} from {start_nm:.2f} nm on"
         advice = "Is it another column, not normalised, or of a box that is not one liquid?"
         raise InputError(path, "g", found, f"g(r) → 1, within {TAIL_TOLERANCE:g}", advice)

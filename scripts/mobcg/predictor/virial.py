@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.interpolate import CubicSpline
 
-from mobcg.pair import CUTOFF_NM, R_NM, core_index, taper
+from mobcg.pair import BIN_WIDTH_NM, CUTOFF_NM, R_NM, core_index, taper
 from mobcg.units import BAR_PER_KJ_MOL_NM3, thermal_energy_kj_mol
 
 # Bins beyond the edge of the core whose ln(g exp(βU)) is continued into it.
@@ -63,6 +63,24 @@ def virial_pressure_bar(
     strength = -_spline(potential_kj_mol)(FINE_NM, 1)
     pairs = _virial(strength, fine_rdf(potential_kj_mol, cavity, temperature_k), density)
     return (density * _kt(temperature_k) + pairs * (1 - 1 / n)) * BAR_PER_KJ_MOL_NM3
+
+
+def ideal_pressure_bar(number_density_nm3: ArrayLike, temperature_k: ArrayLike) -> NDArray[np.float64]:
+    """Return ρkT in bar, (n,)."""
+    return np.asarray(number_density_nm3, np.float64) * _kt(temperature_k) * BAR_PER_KJ_MOL_NM3
+
+
+def pressure_response_bar(
+    potential_kj_mol: ArrayLike, rdf_change: ArrayLike, number_density_nm3: ArrayLike
+) -> NDArray[np.float64]:
+    """Return the changes of pressure (bar), (n,), where g(r) changes by Δg and U does not: (2π/3) ρ² ∫ r³ F Δg dr.
+
+    Summed over bins, which is enough for the size of an error: U and Δg (n, 150), the density (n,).
+    """
+    strength = -_spline(potential_kj_mol)(R_NM, 1)
+    density = np.asarray(number_density_nm3, np.float64)
+    pairs = np.sum(R_NM**3 * strength * np.asarray(rdf_change), axis=-1) * BIN_WIDTH_NM
+    return 2 * np.pi / 3 * density**2 * pairs * BAR_PER_KJ_MOL_NM3
 
 
 def ramp() -> NDArray[np.float64]:

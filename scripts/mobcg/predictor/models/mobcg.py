@@ -37,6 +37,7 @@ from mobcg.predictor.process import LeftOut, Process, fit, kernel, leave_groups_
 from mobcg.predictor.reduced import X, from_reduced, to_reduced
 from mobcg.predictor.response import rdf_response
 from mobcg.predictor.shaping import shape
+from mobcg.predictor.virial import ideal_pressure_bar, pressure_response_bar
 from mobcg.units import thermal_energy_kj_mol
 
 CARD = (
@@ -50,7 +51,7 @@ FORMAT = 2
 DEFAULTS: dict[str, Any] = {"length_scales": [0.6, 1.2, 2.4, 4.8, 9.6], "noises": [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0]}
 # Of the distances of held-out liquids to the nearest training liquid: the one that counts as distance 1.
 DISTANCE_QUANTILE = 0.95
-# Left-out liquids whose error of U is turned into an error of g, for the calibration of the latter.
+# Left-out liquids whose error of U is turned into errors of g and pressure, for the calibration of these.
 CALIBRATION_LIQUIDS = 200
 CURVE_FRACTIONS = (0.0625, 0.125, 0.25, 0.5, 1.0)
 RELIABILITY_BINS = 8
@@ -62,7 +63,7 @@ SPLIT_ROWS = 800
 class Model:
     """A trained model: a basis for structures, and a process for each thing that is predicted.
 
-    `arrays` holds the basis, the processes and three numbers of the calibration; see `processes`.
+    `arrays` holds the bases, the processes and three numbers of the calibration; see `processes`.
     """
 
     settings: dict[str, Any]
@@ -97,19 +98,22 @@ class Model:
         ValueError
             A g(r) has no liquid in it.
         """
-        raw, error = self.raw_potential(describe(states), states)
+        structure = describe(states)
+        raw, error = self.raw_potential(structure, states, *self.residual(structure))
         return shape(raw, states.rdf), error
 
-    def raw_potential(self, structure: Structure, states: States) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return U as theory and process give it, unshaped, and its standard error, (n, 150) each, in kJ/mol."""
+    def residual(self, structure: Structure) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return what the closure leaves of βU and its standard error, (n, 160) each, on the reduced grid."""
         scores = self.basis.scores(structure.curves)
-        process = self.processes["structure"]
+        return self.processes["structure"].mean(scores), self.processes["structure"].standard_error(scores)
+
+    def raw_potential(
+        self, structure: Structure, states: States, residual: NDArray, residual_se: NDArray
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return U as theory and process give it, unshaped, and its standard error, (n, 150) each, in kJ/mol."""
         kt = thermal_energy_kj_mol(1.0) * states.temperature_k[:, None]
-        residual, spread = (
-            from_reduced(R_NM, rows, states.number_density_nm3)
-            for rows in (process.mean(scores), process.standard_error(scores))
-        )
-        return kt * (structure.estimate + residual), kt * spread
+        learned, spread = (from_reduced(R_NM, rows, states.number_density_nm3) for rows in (residual, residual_se))
+        return kt * (structure.estimate + learned), kt * spread
 
     def distance(self, structure: Structure) -> NDArray[np.float64]:
         """Return the distance (n,) to the nearest liquid that was learned from; 1 holds 95 % of held-out liquids.
@@ -119,13 +123,18 @@ class Model:
         squared = squared_distances(self.basis.scores(structure.curves), self.processes["structure"].inputs).min(axis=1)
         return np.sqrt(squared + self.basis.strangeness(structure.curves) ** 2) / float(self.arrays["distance_scale"])
 
-    def own_rdf_error(self, structure: Structure, states: States) -> NDArray[np.float64]:
-        """Return the `rdf_error` to expect of the potential for the structure, (n,), sampling noise apart."""
-        spread = self.processes["structure"].standard_error(self.basis.scores(structure.curves))
-        weights = potential_weights(structure, states.number_density_nm3)
-        return float(self.arrays["rdf_error_per_kt"]) * np.sqrt(
-            np.sum(weights * spread**2, axis=1) / np.sum(weights, axis=1)
-        )
+    def own_errors(
+        self, structure: Structure, states: States, residual_se: NDArray
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return what the error of the potential for the structure makes of g(r) and of the pressure, (n,) each.
+
+        The `rdf_error` to expect, sampling noise apart, and the standard error (bar) of a pressure that is worked out
+        with the g(r) asked for; nan of a model that was trained before it told that.
+        """
+        error_kt = _rms(residual_se, potential_weights(structure, states.number_density_nm3))
+        ideal_bar = ideal_pressure_bar(states.number_density_nm3, states.temperature_k)
+        per_kt = float(self.arrays.get("pressure_error_per_kt", np.nan))
+        return float(self.arrays["rdf_error_per_kt"]) * error_kt, per_kt * error_kt * ideal_bar
 
 
 @dataclass(frozen=True)
@@ -203,7 +212,7 @@ def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callabl
     )
     found["structure"] = found["structure"][0].with_errors_times(whole), potential
     spread = whole * _rms(potential.standard_errors, weights)
-    rdf_errors, rows = _rdf_errors(merged, structure, potential.errors, seed)
+    rdf_errors, pressure_errors, rows = _errors_of_runs(merged, structure, potential.errors, seed)
     arrays = {
         "basis.centre": basis.centre,
         "basis.axes": basis.axes,
@@ -211,6 +220,8 @@ def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callabl
         "levels.axes": levels.axes,
         "distance_scale": np.array(_distance_scale(scores, groups)),
         "rdf_error_per_kt": np.array(np.median(rdf_errors / spread[rows])),
+        # Root mean squares, as a standard error is: few liquids have most of this error.
+        "pressure_error_per_kt": np.array(np.sqrt(np.sum(pressure_errors**2) / np.sum(spread[rows] ** 2))),
     }
     for name, (process, _) in found.items():
         arrays |= process.arrays(name)
@@ -220,6 +231,7 @@ def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callabl
         "left_out_error_kt": potential.score,
         "closure_error_kt": closure_error,
         "left_out_rdf_error_linear_response": float(np.mean(rdf_errors)),
+        "left_out_pressure_error_linear_response": float(np.sqrt(np.mean(pressure_errors**2))),
         "processes": {
             name: {**state(process), "left_out_rms": float(np.sqrt(np.mean(left_out.errors**2)))}
             for name, (process, left_out) in found.items()
@@ -274,18 +286,22 @@ def _distance_scale(scores: NDArray, groups: NDArray) -> float:
     return float(np.quantile(nearest[np.isfinite(nearest)], DISTANCE_QUANTILE)) or 1.0
 
 
-def _rdf_errors(
+def _errors_of_runs(
     liquids: Liquids, structure: Structure, errors: NDArray, seed: int
-) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Return the `rdf_error` that left-out errors of βU make, by linear response, and the liquids taken for it."""
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """Return the `rdf_error` and the error of p/(ρkT) that left-out errors of βU make, and the liquids taken for it.
+
+    By linear response: a run with the error has another g(r), and with it another pressure than the virial with the
+    g(r) asked for tells.
+    """
     count = min(CALIBRATION_LIQUIDS, len(liquids))
     rows = np.sort(np.random.default_rng(seed).permutation(len(liquids))[:count])
-    found = []
-    for row in rows:
-        rho, g = liquids.number_density_nm3[row], structure.rdf[row]
-        change = from_reduced(R_NM, errors[row], rho)
-        found.append(rdf_error(g + rdf_response(g, rho, change), g))
-    return np.array(found), rows
+    rho, g = liquids.number_density_nm3[rows], structure.rdf[rows]
+    change = from_reduced(R_NM, errors[rows], rho)
+    moved = rdf_response(g, rho, change, structure.indirect[rows])
+    rdf_errors = [rdf_error(curve + difference, curve) for curve, difference in zip(g, moved, strict=True)]
+    pressure = pressure_response_bar(liquids.potential_kj_mol[rows], moved, rho)
+    return np.array(rdf_errors), pressure / ideal_pressure_bar(rho, liquids.temperature_k[rows]), rows
 
 
 def _learning_curve(
