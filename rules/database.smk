@@ -134,8 +134,10 @@ rule write_release:
         version=PLAN.release_version,
         base=BASE,
         releases=PLAN.config.releases_dir,
+        scale=PLAN.scale.name,
+        rough="--rough" if PLAN.scale.rough else "",
         models=lambda wildcards, input: str(Path(input.models[0]).parents[1]),
     shell:
         "python -m mobcg.database.build --inputs {input.records} --version {params.version} {params.base}"
-        " --models {params.models:q} --trajectories {input.trajectories}"
+        " --scale {params.scale} {params.rough} --models {params.models:q} --trajectories {input.trajectories}"
         " --releases {params.releases} --published {output.pointer} 2>&1 | tee {log}"

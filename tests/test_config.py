@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 from mobcg import config
-from mobcg.config import Config, Molecule, Scale
+from mobcg.config import Config, Molecule, Scale, validate
 from mobcg.errors import InputError
 
 REPOSITORY = Path(__file__).parents[1]
@@ -54,6 +54,14 @@ def test_the_json_schema_is_up_to_date() -> None:
     made = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     advice = "run: python -m mobcg.config > config/schema.json"
     assert (REPOSITORY / "config/schema.json").read_text() == made, advice
+
+
+def test_a_model_that_is_scored_is_trained() -> None:
+    content = {"name": "short", "predictor": {"models": ["bag2024"]}}
+    with pytest.raises(InputError, match=r"evaluation\.models: mobcg is not among predictor\.models"):
+        validate(Scale, content, "short.yaml")
+    validate(Scale, content | {"evaluation": {"models": ["ibi", "bag2024"]}}, "short.yaml")
+    validate(Scale, content | {"extends": "2026.11.0"}, "short.yaml")  # takes those of the release
 
 
 @pytest.mark.parametrize(

@@ -238,7 +238,8 @@ def _release_interim(options: argparse.Namespace) -> int:
     version = f"{plan.config.version}-interim"
     releases = Path(plan.config.releases_dir)
     packed = [path for path in map(Path, map(plan.packed_path, plan.to_publish())) if path.is_file()]
-    print(build_release(records, molecule_rows(plan), version, releases, base, commit=current_commit(), packed=packed))
+    made_from = {"commit": current_commit(), "scale": plan.scale.name, "rough": plan.scale.rough}
+    print(build_release(records, molecule_rows(plan), version, releases, base, packed=packed, **made_from))
     return 0
 
 

@@ -462,6 +462,14 @@ class Scale(Section):
     evaluation: Evaluation = Evaluation()
     forcematch: ForceMatching = ForceMatching()
 
+    @model_validator(mode="after")
+    def _scored_models_are_trained(self) -> Scale:
+        asked = {"bag2024" if name == "bag2024" else "mobcg" for name in self.evaluation.models if "ibi" not in name}
+        missing = asked.difference(self.predictor.models) if self.extends is None else ()
+        if missing:
+            raise ValueError(f"evaluation.models: {', '.join(sorted(missing))} is not among predictor.models")
+        return self
+
 
 class Config(Section):
     """config/config.yaml."""

@@ -14,9 +14,9 @@ import pyarrow as pa
 
 # Semantic. Major: a table or column removed or renamed, or its type, unit or meaning changed; code that reads the old
 # release may misread the new one. Minor: a table, column or allowed value added, a null allowed; old code still reads
-# all that it knew. Patch: wording only. A release of another major version is not read, one of an older minor version
-# is: it may lack the columns that came later.
-SCHEMA_VERSION = "1.4.0"
+# all that it knew. Patch: wording only, in the descriptors of a release too. A release of another major version is not
+# read, one of an older minor version is: it may lack the columns that came later.
+SCHEMA_VERSION = "1.4.1"
 DATA_LICENSE = "CC-BY-4.0"
 
 TEXT = pa.string()
@@ -39,7 +39,7 @@ class Column:
     required
         Never null.
     expected
-        Null only in a row whose `reason` says why.
+        Null only in a row of a run that failed.
     allowed
         The only texts it may hold; empty for any.
     minimum, maximum, exclusive_minimum
@@ -137,7 +137,10 @@ DIFFUSION = (
     _number(
         "diffusion_yh_nm2_ns",
         "nm**2/ns",
-        "with the Yeh-Hummer finite-size correction, viscosity estimated from D itself; null under Langevin friction",
+        "D f(N) in an infinite box, f = 1 / (1 - 2.837297 / (6π 0.146 N^(1/3))): correction of Yeh and Hummer, "
+        "viscosity estimated from D itself. A constant of N times D, so that its statistical error is f SE(D). The "
+        "correction f - 1 is uncertain by about 20 %, and not justified under DPD friction; null under Langevin "
+        "friction",
         "D_∞",
         above=0,
         maximum=1e4,
@@ -262,7 +265,15 @@ FORCE_FIELDS = Table(
         ),
         Column("term", TEXT, "", "bond, angle, dihedral or improper", required=True),
         Column("atom_types", TEXT, "", "OPLS bond types of the atoms, joined by hyphens", required=True),
-        Column("parameter", TEXT, "", "name of the parameter", required=True),
+        Column(
+            "parameter",
+            TEXT,
+            "",
+            "name of the parameter, as in the energies of GROMACS: bond ½ bond_k (r - length)²; angle ½ angle_k (θ - "
+            "angle)²; dihedral Σ rb_cn cosⁿ(φ - 180°), n = 0 ... 5 (Ryckaert-Bellemans, trans at φ = 180°); improper "
+            "improper_k (1 + cos(multiplicity φ - angle))",
+            required=True,
+        ),
         Column("unit", TEXT, "", "unit of value and reference_value, in pint's spelling", required=True),
         Column("value", REAL, "", "value used, in `unit`", required=True),
         Column("reference_value", REAL, "", "value of pristine OPLS-AA, in `unit`", required=True),
@@ -327,7 +338,9 @@ ATOMISTIC = Table(
         _number(
             "temperature_centres_k",
             "K",
-            "kinetic temperature of the centres of mass in the production; off where vibrations and translation differ",
+            "kinetic temperature of the centres of mass, m Σ v² / (3 (N - 1) k), mean over the production; the "
+            "thermostat holds that of all atoms together, and vibrations, which a finite time step shifts, pass energy "
+            "to translation within tens of ps only: some K off temperature_k, mostly below",
             "T",
             above=0,
         ),
@@ -380,7 +393,13 @@ POTENTIALS = Table(
         _curve(
             "force_kj_mol_nm", "kJ/mol/nm", "pair force, -dU/dr of the cubic spline through U", "F(r)", expected=True
         ),
-        Column("pressure_corrected", FLAG, "", "whether the inversion also aimed at the pressure", required=True),
+        Column(
+            "pressure_corrected",
+            FLAG,
+            "",
+            "whether the inversion also aimed at the pressure; scaled, perturbed: that of the parent",
+            required=True,
+        ),
         Column("pressure_bar", REAL, "bar", "pressure of the last iterations", "p"),
         _number("pressure_bar_se", "bar", "its standard error", "SE(p)", minimum=0),
         Column("n_iterations", WHOLE, "", "iterations done", minimum=0),
@@ -484,7 +503,8 @@ EVALUATION = Table(
         _number(
             "scale_factor",
             "",
-            "constant that multiplies the potential, for mobcg the multiple that it proposes; 1 for others",
+            "ibi_scaled: constant that multiplies the inverted potential; mobcg: setting of its knob, a factor on the "
+            "multiple of the potential that it chooses itself, so that 1 is its own choice; 1 for others",
             required=True,
             above=0,
         ),
@@ -495,9 +515,11 @@ EVALUATION = Table(
         *DIFFUSION,
         *TOGETHER,
         _number("alpha", "", "D over D of the atomistic liquid", "α", above=0, expected=True),
-        _number("alpha_se", "", "its standard error, both D counted", "SE(α)", above=0, expected=True),
+        _number("alpha_se", "", "its standard error, propagated from those of both D", "SE(α)", above=0, expected=True),
         _number("rdf_error", "", "∫|g - g_AA| dr / ∫ g_AA dr over 0.1-1.5 nm", "e", minimum=0, expected=True),
-        _number("rdf_error_se", "", "its standard error, from time blocks", "SE(e)", minimum=0),
+        _number(
+            "rdf_error_se", "", "its standard error, from a bootstrap of both g within their errors", "SE(e)", minimum=0
+        ),
         _number("rdf_r2", "", "coefficient of determination of g over 0.1-1.5 nm", "R²", maximum=1, expected=True),
         *PRESSURE,
         _number(
@@ -510,7 +532,7 @@ EVALUATION = Table(
         ),
         _number("density_1atm_kg_m3_se", "kg/m**3", "its standard error, from time blocks", "SE(ρ)", minimum=0),
         _number("score", "", "sqrt((e/0.1)² + (ln α/ln 2)²), smaller is better", "S", minimum=0, expected=True),
-        _number("score_se", "", "its standard error, from those of e and α", "SE(S)", minimum=0),
+        _number("score_se", "", "its standard error, propagated from those of e and α", "SE(S)", minimum=0),
         RETRIES,
         _number(
             "training_core_s", "s", "core-seconds that a force-matched model took to train; null for others", minimum=0

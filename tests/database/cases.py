@@ -1,7 +1,7 @@
 """A release of analytic liquids: real plan, real ids, records from formulas that obey the physics that is checked.
 
 g(r) is that of a dilute Lennard-Jones fluid with a decaying shell structure, U its potential of mean force, D a smooth
-function of the potential that obeys the mass law exactly, and the MSD is c + 6 D t.
+function of the potential that obeys the mass law exactly, the MSD is c + 6 D t, and p the virial of U and g(r).
 """
 
 from __future__ import annotations
@@ -21,7 +21,9 @@ import yaml
 from mobcg.atomistic.force_field import force_field_id
 from mobcg.coarse.prior_shard import potential_row
 from mobcg.database import descriptor, manifest
-from mobcg.pair import R_NM, force, potential_of_mean_force
+from mobcg.database.potential_files import write_release_potentials
+from mobcg.observables import finite_size_factor, rdf_error, rdf_r2, score
+from mobcg.pair import BIN_WIDTH_NM, R_NM, derive, force, potential_of_mean_force
 from mobcg.plan import (
     Plan,
     canonical_json,
@@ -34,7 +36,8 @@ from mobcg.plan import (
 from mobcg.records import write_record, write_rows
 from mobcg.schema import TABLES
 from mobcg.spec import derived_potential_id
-from mobcg.units import mass_density_kg_m3, number_density_nm3
+from mobcg.units import BAR_PER_KJ_MOL_NM3, mass_density_kg_m3, number_density_nm3, thermal_energy_kj_mol
+from mobcg.weights import save_weights
 
 ROOT = Path(__file__).resolve().parents[2]
 VERSION = "2026.11.0-test"
@@ -69,13 +72,13 @@ def rdf_of(molecule_id: str, variant: int = 0) -> np.ndarray:
     return analytic_rdf(contact + 0.004 * variant, 0.5)
 
 
-def motion(diffusion_nm2_ns: float, noise: float) -> dict[str, Any]:
-    """Return D, its error and an MSD that agrees with them."""
+def motion(diffusion_nm2_ns: float, noise: float, n_beads: int) -> dict[str, Any]:
+    """Return D, its error, its value in an infinite box and an MSD that agrees with them."""
     time_ps = np.linspace(1.0, 30.0, 30)
     return {
         "diffusion_nm2_ns": diffusion_nm2_ns,
         "diffusion_nm2_ns_se": noise * diffusion_nm2_ns,
-        "diffusion_yh_nm2_ns": 1.1 * diffusion_nm2_ns,
+        "diffusion_yh_nm2_ns": finite_size_factor(n_beads) * diffusion_nm2_ns,
         "msd_time_ps": time_ps.tolist(),
         "msd_nm2": (0.002 + 6e-3 * diffusion_nm2_ns * time_ps).tolist(),
     }
@@ -87,6 +90,18 @@ TOGETHER = {"neighbour_correlation": 0.17, "neighbour_correlation_se": 0.004}
 def structure(rdf: np.ndarray) -> dict[str, Any]:
     """Return g(r) with the error of a long run."""
     return {"rdf": rdf.tolist(), "rdf_se": (0.004 * np.sqrt(rdf)).tolist()}
+
+
+def pressure_bar(potential: np.ndarray, rdf: np.ndarray, density_nm3: float, temperature_k: float) -> float:
+    """Return the virial pressure ρkT + (2π/3) ρ² ∫ F g r³ dr."""
+    pairs = 2 * np.pi / 3 * density_nm3**2 * np.sum(force(potential) * rdf * R_NM**3) * BIN_WIDTH_NM
+    return (density_nm3 * thermal_energy_kj_mol(temperature_k) + pairs) * BAR_PER_KJ_MOL_NM3
+
+
+def write_models(directory: Path) -> Path:
+    """Write the trained model that the evaluations name, as it stands in a release."""
+    save_weights(directory / "mobcg", "mobcg", {}, {"layer": np.arange(6.0).reshape(2, 3)})
+    return directory
 
 
 def jitter(spec: Mapping[str, Any]) -> float:
@@ -139,7 +154,7 @@ class Chain:
             "density_settled": True,
             "time_step_fs": 2.0,
             "production_ps": spec["lengths"]["nvt_ps"],
-            **motion(1.5 * jitter(spec) * (1 + 0.1 * draw), 0.03),
+            **motion(1.5 * jitter(spec) * (1 + 0.1 * draw), 0.03, spec["n_molecules"]),
             **TOGETHER,
             **structure(rdf),
             "spec": spec,
@@ -150,7 +165,9 @@ class Chain:
 
     def potential(self, name: str, spec: dict[str, Any]) -> Path:
         path = self.directory / "inversion" / f"{name}.parquet"
-        state = self.states[spec["parent_run_ids"][0]]
+        parents = [self.states[run] for run in spec["parent_run_ids"]]
+        density = float(np.mean([parent["number_density_nm3"] for parent in parents]))
+        state = parents[0] | {"number_density_nm3": density}
         potential = potential_of_mean_force(state["rdf"], spec["temperature_k"])
         self.states[name] = {**state, "potential": potential}
         row = {
@@ -188,7 +205,8 @@ class Chain:
         for row in rows:
             density = row["number_density_nm3"]
             rdf = analytic_rdf(0.85 * density ** (-1 / 3), 0.5)
-            self.states[row["potential_id"]] = {"molecule_id": None, "number_density_nm3": density, "rdf": rdf}
+            state = {"molecule_id": None, "number_density_nm3": density, "rdf": rdf}
+            self.states[row["potential_id"]] = state | {"potential": row["potential_kj_mol"]}
         write_rows(path, "potentials", rows)
         return path
 
@@ -210,18 +228,20 @@ class Chain:
         if spec["draw"] == 6 and "perturbation" not in spec["potential"]:
             return asked | status("the temperature ran away at every time step tried")
         free = 8.0 * np.sqrt(100 / spec["mass_g_mol"]) / factor
-        friction = spec["friction_1_ps"] * np.sqrt(spec["mass_g_mol"] / 100)
-        rdf = 1 + (state["rdf"] - 1) * min(1.0, 0.9 + 0.1 * factor)
+        friction = spec["friction_1_ps"] * np.sqrt(spec["mass_g_mol"] / 100) * (8 if spec["thermostat"] == "dpd" else 1)
+        rdf = np.maximum(1 + (state["rdf"] - 1) * min(1.0, 0.9 + 0.1 * factor), 0)
+        rdf[state["rdf"] < 0.01] = 0
+        potential, density = derive(state["potential"], spec["potential"]), state["number_density_nm3"]
         return asked | {
             "number_density_nm3": state["number_density_nm3"],
             "box_length_nm": (spec["n_beads"] / state["number_density_nm3"]) ** (1 / 3),
             "temperature_measured_k": spec["temperature_k"] * 1.001,
             "time_step_fs": 5.0,
-            "production_ps": 100.0,
-            "pressure_bar": 100.0 * factor,
+            "production_ps": spec["production_ps_100"] * np.sqrt(spec["mass_g_mol"] / 100),
+            "pressure_bar": pressure_bar(potential, rdf, density, spec["temperature_k"]),
             "pressure_bar_se": 12.0,
-            **motion(free / (1 + friction) * jitter(spec), 0.02),
-            **structure(np.maximum(rdf, 0)),
+            **motion(free / (1 + friction) * jitter(spec), 0.02, spec["n_beads"]),
+            **structure(rdf),
             **status(),
         }
 
@@ -238,7 +258,10 @@ class Chain:
                 own |= {"scale_factor": factor, "replica": replica}
                 alpha = {"ibi": 4.0, "ibi_scaled": 2.0, "ibi_langevin": 1.05, "mobcg": 1.4}[model] * jitter(own)
                 rdf = rdf_of(molecule) * (1 + 0.01 * replica * np.sin(8 * R_NM))
-                error = np.abs(rdf - rdf_of(molecule))[10:].sum() / rdf_of(molecule)[10:].sum()
+                error, potential = rdf_error(rdf, rdf_of(molecule)), factor * state["potential"]
+                density, temperature = state["number_density_nm3"], self.plan.molecules[molecule].temperature_k
+                parts = np.array([error / 0.1, np.log(alpha) / np.log(2)])
+                part_errors = np.array([0.004 / 0.1, 0.03 / np.log(2)])
                 rows.append(
                     {
                         "molecule_id": molecule,
@@ -248,19 +271,19 @@ class Chain:
                         "thermostat": "langevin" if model == "ibi_langevin" else "nose_hoover",
                         "friction_1_ps": 2.5 if model == "ibi_langevin" else 0.0,
                         "n_beads": state["n_beads"],
-                        "box_length_nm": (state["n_beads"] / state["number_density_nm3"]) ** (1 / 3),
-                        **motion(alpha * reference, 0.02),
+                        "box_length_nm": (state["n_beads"] / density) ** (1 / 3),
+                        **motion(alpha * reference, 0.02, state["n_beads"]),
                         **TOGETHER,
                         "alpha": alpha,
                         "alpha_se": 0.03 * alpha,
                         "rdf_error": error,
                         "rdf_error_se": 0.004,
-                        "rdf_r2": 0.99,
-                        "pressure_bar": 40.0,
+                        "rdf_r2": rdf_r2(rdf, rdf_of(molecule)),
+                        "pressure_bar": pressure_bar(potential, rdf, density, temperature),
                         "pressure_bar_se": 9.0,
-                        "score": np.hypot(error / 0.1, np.log(alpha) / np.log(2)),
-                        "score_se": 0.05,
-                        "potential_kj_mol": (factor * state["potential"]).tolist(),
+                        "score": score(error, alpha),
+                        "score_se": np.linalg.norm(parts * part_errors) / np.linalg.norm(parts),
+                        "potential_kj_mol": potential.tolist(),
                         **structure(rdf),
                         "spec": own,
                         **status(),
@@ -321,10 +344,16 @@ class Editable:
         return pq.read_table(self.table(name)).to_pylist()
 
     def write(self, name: str, rows: list[dict[str, Any]], schema: pa.Schema | None = None) -> None:
-        """Write rows as they are, with the footer that the file had; columns may be null where they must not."""
+        """Write rows as they are, with the footer that the file had; columns may be null where they must not.
+
+        The potential files are made anew from the evaluations.
+        """
         schema = schema or pq.read_schema(self.table(name))
         nullable = pa.schema([field.with_nullable(True) for field in schema], metadata=schema.metadata)
         pq.write_table(pa.Table.from_pylist(rows, schema=nullable), self.table(name), compression="zstd")
+        if name == "evaluation":
+            shutil.rmtree(self.path / "potentials")
+            write_release_potentials(self.table(name), self.path / "potentials")
 
     def change(self, name: str, row: int, /, **columns: Any) -> str:
         """Change one row of a table, sign, and return its key as findings name it."""

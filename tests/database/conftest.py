@@ -2,12 +2,11 @@
 
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from mobcg.database.build import build_release
 from mobcg.plan import Plan, molecule_rows
-from tests.database.cases import COMMIT, VERSION, Chain, Editable, Inputs, make_plan
+from tests.database.cases import COMMIT, VERSION, Chain, Editable, Inputs, make_plan, write_models
 
 
 @pytest.fixture(scope="session")
@@ -26,17 +25,14 @@ def repository(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("repository")
     (path / "LICENSE-DATA").write_text("Creative Commons Attribution 4.0 International\n")
     (path / "CITATION.cff").write_text(
-        "cff-version: 1.2.0\ntitle: mobcg\nmessage: cite\nauthors:\n  - name: The mobcg authors\n"
+        "cff-version: 1.2.0\ntitle: mobcg\nmessage: cite\nauthors:\n  - name: The mobcg authors\nversion: 0.1.0\n"
     )
     return path
 
 
 @pytest.fixture(scope="session")
 def models_dir(tmp_path_factory) -> Path:
-    path = tmp_path_factory.mktemp("models")
-    (path / "mobcg").mkdir()
-    np.savez(path / "mobcg" / "weights.npz", layer=np.arange(6.0).reshape(2, 3))
-    (path / "mobcg" / "model.json").write_text('{"model": "mobcg"}\n')
+    path = write_models(tmp_path_factory.mktemp("models"))
     (path / "mobcg" / ".snakemake_timestamp").touch()
     return path
 

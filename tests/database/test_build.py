@@ -7,8 +7,10 @@ import numpy as np
 import pint
 import pyarrow.parquet as pq
 import pytest
+import yaml
 
 from mobcg.database.build import build_release, build_training_set, finished, main
+from mobcg.database.descriptor import footer_of
 from mobcg.database.manifest import release_files, sha256_of
 from mobcg.database.validate import validate
 from mobcg.errors import InputError
@@ -38,7 +40,7 @@ def changed_benzene(inputs, directory, **columns):
 
 
 @pytest.fixture(scope="module")
-def heptane_release(tmp_path_factory, release, repository):
+def heptane_release(tmp_path_factory, release, repository, models_dir):
     """The release extended by n-heptane: its plan, the files it simulated, and the new directory."""
     root = tmp_path_factory.mktemp("extension")
     whole = make_plan(root / "plan", ("benzene", "neopentane", "ethylbenzene", "n-heptane"), base_release=release)
@@ -56,6 +58,7 @@ def heptane_release(tmp_path_factory, release, repository):
         "2026.12.0-test",
         releases,
         base_release=releases / VERSION,
+        models_dir=models_dir,
         repository=repository,
         commit=COMMIT,
     )
@@ -96,11 +99,12 @@ def test_publishing_the_same_content_again_does_nothing(tmp_path, inputs, reposi
     assert "nothing to do" in capsys.readouterr().err
 
 
-def test_other_content_becomes_the_next_micro_version(tmp_path, inputs, repository, release, capsys):
+def test_other_content_becomes_the_next_micro_version(tmp_path, inputs, repository, models_dir, release, capsys):
     releases = shutil.copytree(release.parent, tmp_path / "releases")
     before = digests(releases / VERSION)
     changed, run = changed_benzene(inputs, tmp_path, density_kg_m3_se=1.7)
-    made = build_release(changed.records, inputs.molecules, VERSION, releases, repository=repository, commit=COMMIT)
+    options = {"models_dir": models_dir, "repository": repository, "commit": COMMIT}
+    made = build_release(changed.records, inputs.molecules, VERSION, releases, **options)
     assert made.name == "2026.11.1-test"
     assert "making 2026.11.1-test" in capsys.readouterr().err
     assert digests(releases / VERSION) == before
@@ -110,8 +114,8 @@ def test_other_content_becomes_the_next_micro_version(tmp_path, inputs, reposito
     assert not list(releases.glob(".building*"))
 
 
-def test_latest_names_only_versions_without_suffix(tmp_path, inputs, repository):
-    options = {"repository": repository, "commit": COMMIT}
+def test_latest_names_only_versions_without_suffix(tmp_path, inputs, repository, models_dir):
+    options = {"models_dir": models_dir, "repository": repository, "commit": COMMIT}
     build_release(inputs.records, inputs.molecules, "2026.11.0-demo", tmp_path, **options)
     assert not (tmp_path / "latest.json").exists()
     full = build_release(inputs.records, inputs.molecules, "2026.11.0", tmp_path, **options)
@@ -125,6 +129,13 @@ def test_training_set_has_the_tables_of_the_release(tmp_path, inputs, release):
     assert names == {path.name for path in (release / "data").iterdir()} - {"evaluation.parquet"}
     for name in names:
         assert sha256_of(made / "data" / name) == sha256_of(release / "data" / name)
+
+
+def test_citation_names_the_version_of_the_data(release, repository):
+    cited = yaml.safe_load((release / "CITATION.cff").read_text())
+    code = yaml.safe_load((repository / "CITATION.cff").read_text())
+    assert code["version"] != VERSION
+    assert cited == code | {"version": VERSION}
 
 
 def test_footer_names_versions_licence_and_commit(release):
@@ -161,7 +172,7 @@ def test_extension_simulates_only_the_new_molecule_and_keeps_published_rows(hept
     assert validate(made) == []
 
 
-def test_published_row_wins_over_a_record_with_its_id(tmp_path, inputs, release, repository):
+def test_published_row_wins_over_a_record_with_its_id(tmp_path, inputs, release, repository, models_dir):
     changed, run = changed_benzene(inputs, tmp_path, density_kg_m3_se=1.7)
     made = build_release(
         changed.records,
@@ -169,6 +180,7 @@ def test_published_row_wins_over_a_record_with_its_id(tmp_path, inputs, release,
         "2026.12.0-test",
         tmp_path / "releases",
         base_release=release,
+        models_dir=models_dir,
         repository=repository,
         commit=COMMIT,
     )
@@ -176,7 +188,7 @@ def test_published_row_wins_over_a_record_with_its_id(tmp_path, inputs, release,
     assert rows[0]["density_kg_m3_se"] == 0.8
 
 
-def test_removed_molecule_leaves_and_the_diff_says_so(tmp_path, inputs, release, repository):
+def test_removed_molecule_leaves_and_the_diff_says_so(tmp_path, inputs, release, repository, models_dir):
     molecules = [row for row in inputs.molecules if row["molecule_id"] != "benzene"]
     plan = make_plan(tmp_path / "plan", ("neopentane", "ethylbenzene"))
     evaluations = Chain(tmp_path / "records", plan).paths()["evaluation"]
@@ -186,6 +198,7 @@ def test_removed_molecule_leaves_and_the_diff_says_so(tmp_path, inputs, release,
         "2026.12.0-test",
         tmp_path / "releases",
         base_release=release,
+        models_dir=models_dir,
         repository=repository,
         commit=COMMIT,
     )
@@ -251,11 +264,16 @@ def test_version_must_be_a_calendar_version(version, tmp_path, inputs):
         build_release(inputs.records, inputs.molecules, version, tmp_path)
 
 
-def test_command_line_builds_both_and_names_the_release(tmp_path, inputs, repository, capsys):
+def test_command_line_builds_both_and_names_the_release(tmp_path, inputs, repository, models_dir, capsys):
     described = inputs.write(tmp_path / "inputs.json")
     common = ["--inputs", str(described), "--version", VERSION, "--repository", str(repository)]
     assert main([*common, "--training-set", str(tmp_path / "tables")]) == 0
-    assert main([*common, "--releases", str(tmp_path / "releases"), "--published", str(tmp_path / "name.txt")]) == 0
+    places = ["--releases", str(tmp_path / "releases"), "--published", str(tmp_path / "name.txt")]
+    assert main([*common, *places, "--models", str(models_dir), "--scale", "test", "--rough"]) == 0
+    assert footer_of(tmp_path / "releases" / VERSION / "data" / "coarse.parquet").items() >= {
+        ("scale", "test"),
+        ("rough", "true"),
+    }
     assert (tmp_path / "name.txt").read_text() == f"{VERSION}\n"
     assert capsys.readouterr().out.split() == [str(tmp_path / "tables"), str(tmp_path / "releases" / VERSION)]
     assert main([*common[:3], "yesterday"]) == 2

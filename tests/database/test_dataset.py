@@ -12,9 +12,11 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from mobcg.database.dataset import load, training_batches
+from mobcg.database.card import card
+from mobcg.database.dataset import find_release, load, training_batches
 from mobcg.errors import InputError
 from mobcg.pair import R_NM, force
+from mobcg.schema import TABLES
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +39,8 @@ def test_training_rows_are_aligned(release, rows):
     np.testing.assert_array_equal(training["r_nm"], R_NM)
     for number, run in enumerate(training["run_id"]):
         row = whole[run]
-        for name in ("mass_g_mol", "temperature_k", "number_density_nm3", "diffusion_nm2_ns", "diffusion_nm2_ns_se"):
+        numbers = ("mass_g_mol", "temperature_k", "number_density_nm3", "n_beads", "diffusion_nm2_ns")
+        for name in (*numbers, "diffusion_nm2_ns_se"):
             assert training[name][number] == row[name]
         assert training["rdf"][number].tolist() == row["rdf"]
         potential = potentials[row["potential_id"]]
@@ -97,6 +100,34 @@ def test_release_is_found_where_it_lies(release, tmp_path, monkeypatch):
         load("grid", release="2031.1.0")
 
 
+@pytest.mark.parametrize(
+    ("here", "downloaded", "found"),
+    [
+        (["2026.11.0-demo"], ["2026.10.0"], "there/2026.10.0"),
+        (["2026.11.0"], ["2026.12.0"], "there/2026.12.0"),
+        (["2026.11.0"], ["2026.11.0"], "here/2026.11.0"),
+        (["2026.11.0-demo", "2026.11.1-demo"], [], "here/2026.11.1-demo"),
+        (["2026.11.0-demo", "2031.2.0-interim"], ["2026.11.0-demo"], "here/2026.11.0-demo"),
+        (["2026.11.0-demo", "2026.11.0-smallest"], [], None),
+        (["2026.11.0-demo"], ["2026.11.0-extension"], None),
+    ],
+)
+def test_without_a_name_the_newest_full_release_is_meant(tmp_path, monkeypatch, here, downloaded, found):
+    places = {"here": tmp_path / "releases", "there": tmp_path / "mobcg" / "releases"}
+    for place, names in zip(places.values(), (here, downloaded), strict=True):
+        for name in names:
+            (place / name / "data").mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    if found is None:
+        with pytest.raises(InputError, match='Say which: `release="') as error:
+            find_release(None)
+        assert all(name in str(error.value) for name in [*here, *downloaded])
+    else:
+        place, name = found.split("/")
+        assert find_release(None).resolve() == places[place] / name
+
+
 def test_pandas(coarse, rows):
     frame = pd.read_parquet(coarse)
     assert len(frame) == len(rows)
@@ -119,6 +150,14 @@ def test_duckdb(coarse, rows):
     assert means == pytest.approx(frame.to_dict())
 
 
+EVERY_TABLE = """
+import sys
+from datasets import get_dataset_config_names, load_dataset
+directory, cache = sys.argv[1:]
+for name in get_dataset_config_names(directory):
+    assert len(load_dataset(directory, name, split="train", cache_dir=cache))
+    print(name)
+"""
 HUGGING_FACE = """
 import sys
 from datasets import load_dataset
@@ -129,6 +168,16 @@ files = load_dataset("parquet", data_files=f"{directory}/data/coarse.parquet", s
 assert default[0] == files[0]
 print(len(default), len(splits), len(next(row["rdf"] for row in default if row["rdf"])))
 """
+
+
+def test_hugging_face_loads_what_a_release_without_scores_names(editable, tmp_path):
+    editable.write("evaluation", [])
+    (editable.path / "README.md").write_text(card(editable.path), encoding="utf-8")
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_DATASETS_OFFLINE": "1", "HF_HOME": str(tmp_path)}
+    command = [sys.executable, "-c", EVERY_TABLE, str(editable.path), str(tmp_path / "cache")]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.split() == [name for name in TABLES if name != "evaluation"]
 
 
 def test_hugging_face_datasets(release, rows, tmp_path):

@@ -3,12 +3,13 @@
 import json
 
 import mlcroissant
+import pyarrow.parquet as pq
 import pytest
 import rocrate.rocrate
 import yaml
 from frictionless import Package, Schema
 
-from mobcg.database.card import data_dictionary
+from mobcg.database.card import card, data_dictionary
 from mobcg.database.descriptor import citation_of, table_schema
 from mobcg.database.manifest import sha256_of
 from mobcg.errors import InputError
@@ -48,6 +49,30 @@ def test_croissant_is_valid_and_yields_records(release):
     assert len(curve) == 150
 
 
+def test_croissant_yields_every_row_of_every_table(release):
+    dataset = mlcroissant.Dataset(jsonld=str(release / "croissant.json"))
+    for name, table in TABLES.items():
+        rows = pq.read_table(release / "data" / f"{name}.parquet", columns=list(table.key)).to_pylist()
+        records = list(dataset.records(name))
+        assert len(records) == len(rows) > 0, name
+        assert records[0].keys() == {f"{name}/{column.name}" for column in table.columns}
+
+
+def test_foreign_keys_are_in_the_data_package(datapackage):
+    foreign = {
+        (resource["name"], key["fields"][0], key["reference"]["resource"], *key["reference"]["fields"])
+        for resource in datapackage["resources"]
+        for key in resource["schema"].get("foreignKeys", ())
+    }
+    expected = {
+        (table.name, column.name, *column.references.split("."))
+        for table in TABLES.values()
+        for column in table.columns
+        if column.references
+    }
+    assert foreign == expected
+
+
 def test_croissant_notices_a_changed_file(editable):
     path = editable.path / "croissant.json"
     content = json.loads(path.read_text())
@@ -75,6 +100,12 @@ def test_hugging_face_header_names_every_table(release):
     paths = [config["data_files"][0]["path"] for config in header["configs"]]
     assert paths == [f"data/{name}.parquet" for name in TABLES]
     assert all((release / path).is_file() for path in paths)
+
+
+def test_hugging_face_header_leaves_empty_tables_out(editable):
+    editable.write("evaluation", [])
+    header = yaml.safe_load(card(editable.path).split("---\n")[1])
+    assert [config["config_name"] for config in header["configs"]] == [name for name in TABLES if name != "evaluation"]
 
 
 def test_dictionary_has_every_column_with_its_unit(release):

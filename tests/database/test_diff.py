@@ -2,10 +2,11 @@ import json
 import subprocess
 import sys
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mobcg.database.diff import diff, diff_text, main
+from mobcg.database.diff import diff, diff_text, main, mean_scores
 from mobcg.errors import InputError
 
 
@@ -72,6 +73,16 @@ def test_scores_are_medians_over_molecules(release):
     knob = {"mobcg, knob at 0.7", "mobcg", "mobcg, knob at 1.3"}
     assert set(scores) == {"ibi", "ibi_langevin", "ibi_scaled, times 1.2"} | knob
     assert scores["ibi"]["alpha"] == pytest.approx(4.0, rel=0.01)
+
+
+def test_the_score_of_replicas_is_that_of_their_means(tmp_path):
+    # α on both sides of 1: each row has S = 1 and more, their means S = 0.5
+    path = tmp_path / "evaluation.parquet"
+    rows = [(0.5, 0.04), (1.5, 0.06)]
+    table = {"alpha": [alpha for alpha, _ in rows], "rdf_error": [error for _, error in rows]}
+    same = {"molecule_id": "benzene", "model": "ibi_dpd", "scale_factor": 1.0, "status": "ok"}
+    pq.write_table(pa.table(table | {name: [value] * 2 for name, value in same.items()}), path)
+    assert mean_scores(path)["ibi_dpd"] == {"alpha": [1.0], "rdf_error": [0.05], "score": [pytest.approx(0.5)]}
 
 
 def test_command_line_prints_text_or_json(editable, release, capsys, tmp_path):

@@ -181,11 +181,31 @@ def test_present_release_is_verified_and_not_fetched_again(server, release, tmp_
     made = download(release.name, server.url, tmp_path)
     server.requests.clear()
     assert download(release.name, server.url, tmp_path) == made
-    assert server.requests == []
+    assert server.names() == ["SHA256SUMS"]
     (made / "README.md").write_text("mine")
     with pytest.raises(InputError, match=r"README\.md"):
         download(release.name, server.url, tmp_path)
     assert (made / "README.md").read_text() == "mine"
+
+
+def test_version_that_was_published_anew_is_refused(editable, release, server, tmp_path, capsys):
+    """A stale copy is whole by its own SHA256SUMS, and another release than that of the source."""
+    to = tmp_path / "to"
+    download(editable.path.name, str(editable.path.parent), to)
+    assert download(release.name, server.url, to) == to / release.name
+    (editable.path / "LICENSE-DATA").write_text("another licence\n")
+    editable.sign()
+    with pytest.raises(InputError, match=r"another release: LICENSE-DATA"):
+        download(editable.path.name, str(editable.path.parent), to)
+    assert (to / release.name / "LICENSE-DATA").read_text() != "another licence\n"
+    assert "not compared" not in capsys.readouterr().err
+
+
+def test_present_release_is_taken_where_the_source_is_silent(server, release, tmp_path, capsys, monkeypatch):
+    made = download(release.name, server.url, tmp_path)
+    monkeypatch.setattr(module, "ATTEMPTS", 1)
+    assert download(release.name, "http://127.0.0.1:9", tmp_path) == made
+    assert "not compared with the source" in capsys.readouterr().err
 
 
 def test_latest_is_what_the_server_names(server, release, tmp_path):

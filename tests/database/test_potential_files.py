@@ -51,6 +51,16 @@ def test_gromacs_table_is_equidistant_reaches_beyond_the_cutoff_and_ends_in_zero
     np.testing.assert_allclose(on_grid(table[:, 0], table[:, 6])[:-2], force(WELL)[10:-2], rtol=1e-4, atol=1e-3)
 
 
+def test_units_of_every_format_stand_beside_the_potentials(release):
+    text = (release / "potentials" / "README.md").read_text(encoding="utf-8")
+    endings = {path.name.split(".", 1)[1] for path in (release / "potentials" / "benzene").iterdir()}
+    lines = {ending: next(line for line in text.splitlines() if f"`*.{ending}`" in line) for ending in endings}
+    assert len(lines) == 4
+    for ending, line in lines.items():
+        assert ("kcal/mol" in line) == (ending == "lammps.table")
+        assert ("kJ/mol" in line) == ("nm," in line) == (ending != "lammps.table")
+
+
 def test_of_a_knob_the_own_choice_is_written(tmp_path):
     runs = [("mobcg", 0.7, 0.5), ("mobcg", 1.0, 1.0), ("mobcg_dpd", 1.0, 2.0)]
     rows = [
@@ -79,7 +89,8 @@ def test_release_has_the_potentials_of_its_models(release):
     rows = pq.read_table(
         release / "data/evaluation.parquet", filters=[("model", "==", "mobcg"), ("scale_factor", "==", 1)]
     ).to_pylist()
-    assert sorted(path.name for path in (release / "potentials").iterdir()) == ["benzene", "ethylbenzene", "neopentane"]
+    names = sorted(path.name for path in (release / "potentials").iterdir())
+    assert names == ["README.md", "benzene", "ethylbenzene", "neopentane"]
     for row in rows:
         names = {path.name for path in (release / "potentials" / row["molecule_id"]).iterdir()}
         endings = ("lammps.table", "votca.pot", "openmm.json", "gromacs.xvg")

@@ -80,9 +80,18 @@ def test_perturbed_row_is_what_the_run_had(inputs):
 
 
 def test_what_derives_from_a_failed_potential_failed_too(inputs):
-    parent = read_record(inputs.records["potentials"][0]) | {"status": "failed", "potential_kj_mol": None}
+    failed = {"status": "failed", "reason": "it froze", "potential_kj_mol": None}
+    parent = read_record(inputs.records["potentials"][0]) | failed
     row = derived_potential_row(parent, {"parent_id": parent["potential_id"], "scale_factor": 1.3})
     assert (row["status"], row["potential_kj_mol"], row["force_kj_mol_nm"]) == ("failed", None, None)
+    assert row["reason"] == "its parent failed: it froze"
+
+
+def test_what_is_said_of_a_potential_is_not_said_of_what_derives_from_it(inputs):
+    parent = read_record(inputs.records["potentials"][0]) | {"reason": "stopped, pressure not yet settled"}
+    row = derived_potential_row(parent, {"parent_id": parent["potential_id"], "scale_factor": 1.3})
+    assert (row["status"], row["reason"]) == ("ok", None)
+    assert row["pressure_corrected"] == parent["pressure_corrected"]
 
 
 # What Arrow held at most: unlike the memory of the process it does not hang on what the allocator keeps for later.

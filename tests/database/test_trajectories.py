@@ -38,7 +38,7 @@ from mobcg.errors import InputError
 from mobcg.observables import BeadTrajectory, MoleculeBeads, radial_distribution, self_diffusion
 from mobcg.plan import canonical_json, run_id
 from mobcg.records import read_record
-from tests.database.cases import COMMIT, VERSION, Chain, Editable, make_plan
+from tests.database.cases import COMMIT, VERSION, Chain, Editable, make_plan, write_models
 
 SPEC = {"kind": "atomistic", "molecule": {"id": "benzene"}, "replica": 0}
 TRAJECTORY = "trajectories.json"
@@ -244,6 +244,7 @@ def publishing(tmp_path_factory, inputs, repository, files):
 
 def publish(releases, inputs, repository, packed, **options):
     words = {"repository": repository, "commit": COMMIT, "packed": packed, **options}
+    words["models_dir"] = write_models(releases.with_name("models"))
     return build_release(inputs.records, inputs.molecules, VERSION, releases, **words)
 
 
@@ -376,13 +377,13 @@ def test_published_file_is_never_replaced_by_another_simulation_of_its_run(
 
 
 @pytest.mark.parametrize("beside", [True, False])
-def test_trajectories_of_the_base_are_carried_over(mine, tmp_path, inputs, repository, files, beside):
+def test_trajectories_of_the_base_are_carried_over(mine, tmp_path, inputs, repository, models_dir, files, beside):
     if not beside:
         shutil.rmtree(mine.parent / "trajectories")
     plan = make_plan(tmp_path / "plan", ("neopentane", "ethylbenzene"))
     evaluations = Chain(tmp_path / "records", plan).paths()["evaluation"]
     molecules = [row for row in inputs.molecules if row["molecule_id"] != "benzene"]
-    options = {"base_release": mine, "repository": repository, "commit": COMMIT, "packed": files[3:]}
+    options = {"base_release": mine, "models_dir": models_dir, "repository": repository, "packed": files[3:]}
     made = build_release({"evaluation": evaluations}, molecules, "2026.12.0-test", tmp_path / "new", **options)
     assert validate(made) == []
     old = {row["run_id"]: row for row in read_index(mine) if row["molecule_id"] != "benzene"}
@@ -419,7 +420,8 @@ def test_loading_says_what_is_missing(mine, release):
     with pytest.raises(InputError, match="SHA-256"):
         load_trajectory(run, mine)
     path.unlink()
-    with pytest.raises(InputError, match=rf"mobcg release download {mine.name} --trajectories --to {mine.parent}"):
+    advice = f"mobcg release download {mine.name} --trajectories --from ADDRESS --to {mine.parent}"
+    with pytest.raises(InputError, match=advice):
         load_trajectory(run, mine)
     with pytest.raises(InputError, match="publishes bead trajectories"):
         load_trajectory("benzene", release)

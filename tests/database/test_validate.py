@@ -10,10 +10,15 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mobcg.database.checks import physics
 from mobcg.database.dataset import load
 from mobcg.database.manifest import sha256_of
 from mobcg.database.validate import LISTED, main, validate
+from mobcg.observables import finite_size_factor
+from mobcg.pair import BIN_WIDTH_NM, R_NM, taper
 from mobcg.plan import canonical_json, run_id
+from mobcg.predictor.scoring import score_se
+from mobcg.units import BAR_PER_KJ_MOL_NM3, KJ_PER_KCAL, thermal_energy_kj_mol
 
 
 def only(findings, table, field=None, row=None):
@@ -92,7 +97,9 @@ def test_wrong_unit_is_refused(editable):
 def test_value_in_a_wrong_unit_is_refused(editable):
     row = sound(editable, "coarse")
     value = editable.rows("coarse")[row]["diffusion_nm2_ns"]
-    name = editable.change("coarse", row, diffusion_nm2_ns=value / 1000, diffusion_nm2_ns_se=value / 50_000)
+    corrected = editable.rows("coarse")[row]["diffusion_yh_nm2_ns"] / 1000
+    wrong = {"diffusion_nm2_ns": value / 1000, "diffusion_nm2_ns_se": value / 50_000, "diffusion_yh_nm2_ns": corrected}
+    name = editable.change("coarse", row, **wrong)
     findings = only(validate(editable.path), "coarse", "diffusion_nm2_ns", name)
     assert "D is a sixth of the slope of the MSD" in {finding.rule for finding in findings}
 
@@ -206,13 +213,16 @@ def test_repeated_and_unsorted_keys_are_refused(editable):
         ("molecules", {"molar_mass_g_mol": -78.0}, "at least 1"),
         ("atomistic", {"density_kg_m3_se": math.nan}, "finite"),
         ("atomistic", {"density_kg_m3_se": math.inf}, "finite"),
-        ("coarse", {"diffusion_nm2_ns": None}, "null only with a reason"),
+        ("coarse", {"diffusion_nm2_ns": None}, "null only of a run that failed"),
+        ("coarse", {"rdf": None, "reason": "lost"}, "null only of a run that failed"),
+        ("evaluation", {"alpha": None, "reason": "no density at 1 atm"}, "null only of a run that failed"),
         ("coarse", {"diffusion_nm2_ns": -1.0}, "above 0"),
         ("coarse", {"diffusion_nm2_ns": 0.0}, "above 0"),
         ("coarse", {"diffusion_nm2_ns_se": 0.0}, "above 0"),
         ("coarse", {"rdf": [1.0] * 149}, "150 values"),
         ("coarse", {"rdf": [-0.01] + [1.0] * 149}, "at least 0"),
         ("coarse", {"rdf": [math.nan] + [1.0] * 149}, "finite"),
+        ("potentials", {"potential_kj_mol": [math.nan] * 150}, "finite"),
         ("coarse", {"status": "failed"}, "a failed run has a reason"),
     ],
 )
@@ -223,9 +233,9 @@ def test_forbidden_values_are_refused(editable, table, columns, rule):
     assert {(finding.table, finding.row) for finding in found} == {(table, name)}
 
 
-def test_null_with_a_reason_is_accepted(editable):
-    row = sound(editable, "coarse", thermostat="langevin")
-    editable.change("coarse", row, diffusion_nm2_ns=None, diffusion_nm2_ns_se=None, reason="too short for D")
+def test_a_remark_and_nulls_where_nothing_need_be_are_accepted(editable):
+    row = sound(editable, "evaluation")
+    editable.change("evaluation", row, density_1atm_kg_m3=None, pressure_bar=None, reason="no density at 1 atm")
     assert validate(editable.path) == []
 
 
@@ -262,7 +272,9 @@ def test_spec_that_is_not_canonical_json_is_refused(editable):
 def test_column_that_contradicts_the_spec_is_refused(editable):
     name = editable.change("coarse", sound(editable, "coarse"), mass_g_mol=50.0)
     found = [finding for finding in validate(editable.path) if "as the spec asks" in finding.rule]
-    assert [(finding.row, finding.field) for finding in found] == [(name, "mass_g_mol")]
+    assert [(finding.row, finding.field) for finding in found if finding.field != "production_ps"] == [
+        (name, "mass_g_mol")
+    ]
 
 
 # --- physics ---
@@ -324,7 +336,7 @@ def test_only_what_descends_from_the_prior_has_no_molecule(editable, origin, col
 def test_rdf_that_does_not_tend_to_one_is_refused(editable):
     row = sound(editable, "coarse")
     rdf = 1.15 * np.array(editable.rows("coarse")[row]["rdf"])
-    name = editable.change("coarse", row, rdf=rdf.tolist())
+    name = editable.change("coarse", row, rdf=rdf.tolist(), pressure_bar=None)
     only(validate(editable.path), "coarse", "rdf", name)
 
 
@@ -363,9 +375,10 @@ def test_friction_without_a_thermostat_for_it_is_refused(editable):
 def test_alpha_and_score_must_follow_from_the_curves(editable):
     row = sound(editable, "evaluation")
     original = editable.rows("evaluation")[row]
-    editable.change("evaluation", row, alpha=2 * original["alpha"])
+    editable.change("evaluation", row, alpha=2 * original["alpha"], alpha_se=2 * original["alpha_se"])
     assert {finding.field for finding in only(validate(editable.path), "evaluation")} == {"alpha", "score"}
-    editable.change("evaluation", row, alpha=original["alpha"], score=original["score"] * 0.9)
+    own = {"alpha": original["alpha"], "alpha_se": original["alpha_se"]}
+    editable.change("evaluation", row, **own, score=original["score"] * 0.9)
     only(validate(editable.path), "evaluation", "score")
     error = original["rdf_error"] + 0.05
     score = np.hypot(error / 0.1, np.log(original["alpha"]) / np.log(2))
@@ -373,10 +386,150 @@ def test_alpha_and_score_must_follow_from_the_curves(editable):
     only(validate(editable.path), "evaluation", "rdf_error")
 
 
+@pytest.mark.parametrize(
+    ("model", "column", "factor", "complains"),
+    [
+        ("mobcg", "potential_kj_mol", 1 / KJ_PER_KCAL, {"pressure_bar"}),
+        ("ibi", "potential_kj_mol", 1 / KJ_PER_KCAL, {"pressure_bar", "potential_kj_mol"}),
+        ("ibi_scaled", "potential_kj_mol", 1 / 1.2, {"potential_kj_mol"}),
+        ("ibi", "pressure_bar", 0.1, {"pressure_bar"}),
+        ("ibi_langevin", "friction_1_ps", 10, {"friction_1_ps"}),
+        ("ibi", "box_length_nm", 2, {"box_length_nm", "pressure_bar"}),
+        ("ibi", "density_1atm_kg_m3", 0.001, {"density_1atm_kg_m3"}),
+        ("ibi", "diffusion_yh_nm2_ns", 0.01, {"diffusion_yh_nm2_ns"}),
+        ("ibi", "rdf_r2", 1.01, {"rdf_r2"}),
+        ("ibi", "alpha_se", 1 / 50, {"alpha_se", "score_se"}),
+        ("ibi", "score_se", 1 / 50, {"score_se"}),
+        ("ibi", "score_se", 50, {"score_se"}),
+    ],
+)
+def test_column_of_an_evaluation_in_a_wrong_unit_is_refused(editable, model, column, factor, complains):
+    rows = editable.rows("evaluation")
+    for row in rows:
+        row["density_1atm_kg_m3"] = 800.0
+    editable.write("evaluation", rows)
+    editable.sign()
+    assert validate(editable.path) == []
+    for row in rows:
+        if row["model"] == model:
+            row[column] = (factor * np.array(row[column])).tolist()
+            if column == "rdf_r2":
+                row[column] = 1.0
+    editable.write("evaluation", rows)
+    editable.sign()
+    findings = only(validate(editable.path), "evaluation")
+    assert {finding.field for finding in findings} == complains
+    assert all(f"/{model}/" in finding.row for finding in findings)
+
+
+def test_either_standard_error_of_a_score_is_accepted(editable):
+    """To first order, and integrated over the errors of e and ln α: what a rough and a fine release hold."""
+    rows = editable.rows("evaluation")
+    for row in rows:
+        row["score_se"] = score_se(*(row[name] for name in ("rdf_error", "rdf_error_se", "alpha", "alpha_se")))
+    editable.write("evaluation", rows)
+    editable.sign()
+    assert validate(editable.path) == []
+
+
+def test_column_of_an_evaluation_that_contradicts_its_spec_is_refused(editable):
+    row = next(number for number, row in enumerate(editable.rows("evaluation")) if row["model"] == "ibi_scaled")
+    spec = json.loads(editable.rows("evaluation")[row]["spec"])
+    for name, value in (("molecule_id", "water"), ("model", "ibi"), ("scale_factor", 1.5), ("replica", 7)):
+        editable.change("evaluation", row, spec=canonical_json(spec | {name: value}))
+        (finding,) = [found for found in validate(editable.path) if "as the spec asks" in found.rule]
+        assert (finding.table, finding.field) == ("evaluation", name)
+
+
+def test_evaluation_without_a_parent_is_compared_with_the_runs_of_its_box(editable):
+    """As of a many-body model, whose spec names no potential: it may be scored against some of the replicas."""
+    row = sound(editable, "evaluation", molecule_id="benzene", model="mobcg")
+    spec = json.loads(editable.rows("evaluation")[row]["spec"])
+    del spec["parent_potential_id"]
+    original = editable.change("evaluation", row, spec=canonical_json(spec), potential_kj_mol=None)
+    assert validate(editable.path) == []
+    diffusion = [run["diffusion_nm2_ns"] for run in editable.rows("atomistic") if run["molecule_id"] == "benzene"]
+    values = editable.rows("evaluation")[row]
+    for reference, wrong in ((max(diffusion), False), (1.05 * max(diffusion), True)):
+        alpha = values["diffusion_nm2_ns"] / reference
+        own = {"alpha": alpha, "alpha_se": 0.03 * alpha}
+        score = {"score": np.hypot(values["rdf_error"] / 0.1, np.log(alpha) / np.log(2))}
+        score["score_se"] = score_se(values["rdf_error"], values["rdf_error_se"], alpha, 0.03 * alpha)
+        assert editable.change("evaluation", row, **own, **score) == original
+        assert [finding.field for finding in validate(editable.path)] == (["alpha"] if wrong else [])
+
+
+def test_evaluation_whose_parent_is_not_in_the_release_is_refused(editable):
+    row = sound(editable, "evaluation", model="mobcg")
+    spec = json.loads(editable.rows("evaluation")[row]["spec"]) | {"parent_potential_id": "0123456789abcdef"}
+    name = editable.change("evaluation", row, spec=canonical_json(spec))
+    only(validate(editable.path), "evaluation", "spec", name)
+
+
+@pytest.mark.parametrize("table", ["atomistic", "coarse"])
+def test_finite_size_correction_of_another_box_is_refused(editable, table):
+    row = sound(editable, table)
+    corrected = editable.rows(table)[row]["diffusion_yh_nm2_ns"]
+    name = editable.change(table, row, diffusion_yh_nm2_ns=corrected / 100)
+    only(validate(editable.path), table, "diffusion_yh_nm2_ns", name)
+
+
+@pytest.mark.parametrize(("column", "factor"), [("pressure_bar", 0.1), ("production_ps", 1000)])
+def test_column_of_a_coarse_run_in_a_wrong_unit_is_refused(editable, column, factor):
+    row = sound(editable, "coarse")
+    name = editable.change("coarse", row, **{column: factor * editable.rows("coarse")[row][column]})
+    only(validate(editable.path), "coarse", column, name)
+
+
+def test_friction_that_would_hold_the_beads_is_refused(editable):
+    for thermostat in ("langevin", "dpd"):
+        row = sound(editable, "coarse", thermostat=thermostat)
+        original = editable.rows("coarse")[row]
+        name = editable.change("coarse", row, friction_1_ps=100 * (1 + original["friction_1_ps"]))
+        rules = {finding.rule for finding in only(validate(editable.path), "coarse", "friction_1_ps", name)}
+        assert any("diffuse as they do" in rule for rule in rules), thermostat
+        editable.change("coarse", row, **original)
+
+
+def test_molecules_and_potentials_that_are_not_those_of_their_runs_are_refused(editable):
+    (smiles,) = {row["smiles"] for row in editable.rows("molecules") if row["molecule_id"] == "neopentane"}
+    row = sound(editable, "molecules", molecule_id="benzene")
+    editable.change("molecules", row, smiles=smiles)
+    assert {finding.field for finding in only(validate(editable.path), "molecules", row="benzene")} == {"smiles"}
+    editable.change("molecules", row, smiles="c1ccccc1", reference_density_kg_m3=0.8735)
+    only(validate(editable.path), "molecules", "reference_density_kg_m3", "benzene")
+    editable.change("molecules", row, reference_density_kg_m3=873.5)
+    name = editable.change("potentials", sound(editable, "potentials", origin="ibi"), temperature_k=596.3)
+    only(validate(editable.path), "potentials", "temperature_k", name)
+
+
+def test_published_parameter_of_another_value_is_refused(editable):
+    row = sound(editable, "force_fields", kind="pristine", term="bond")
+    name = editable.change("force_fields", row, value=KJ_PER_KCAL * editable.rows("force_fields")[row]["value"])
+    only(validate(editable.path), "force_fields", "value", name)
+
+
+def test_virial_pressure_of_a_dilute_gas_is_that_of_its_second_coefficient():
+    """g = exp(−U/kT) gives p = ρkT (1 + ρB), B = −2π ∫ (exp(−U/kT) − 1) r² dr, whatever U is."""
+    energy = thermal_energy_kj_mol(300.0)
+    potential = taper(5 * energy * np.exp(-((R_NM / 0.5) ** 2)) - 0.2 * energy * np.exp(-(((R_NM - 0.9) / 0.2) ** 2)))
+    rdf, density = np.exp(-potential / energy), 2.0
+    coefficient = -2 * np.pi * np.sum((rdf - 1) * R_NM**2) * BIN_WIDTH_NM
+    pressure = density * energy * (1 + density * coefficient) * BAR_PER_KJ_MOL_NM3
+    ideal = density * energy * BAR_PER_KJ_MOL_NM3
+    assert abs(pressure / ideal - 1) > 0.3
+    columns = {"potential_kj_mol": [potential] * 3, "rdf": np.array([rdf] * 3), "pressure_bar_se": np.full(3, np.nan)}
+    columns |= {"number_density_nm3": np.full(3, density), "temperature_k": np.full(3, 300.0)}
+    columns["pressure_bar"] = np.array([pressure, ideal, np.nan])
+    assert [breach.row for breach in physics.virial_pressure(columns)] == [1]
+
+
 def test_a_score_is_against_the_box_of_its_own_size(editable):
     row = sound(editable, "evaluation")
-    n_beads = editable.rows("evaluation")[row]["n_beads"]
-    editable.change("evaluation", row, n_beads=n_beads + 100)
+    original = editable.rows("evaluation")[row]
+    n_beads = original["n_beads"]
+    corrected = original["diffusion_nm2_ns"] * finite_size_factor(n_beads + 100)
+    editable.change("evaluation", row, n_beads=n_beads + 100, diffusion_yh_nm2_ns=corrected)
     (finding,) = only(validate(editable.path), "evaluation", "molecule_id")
     assert f"atomistic run of {n_beads + 100} molecules" in finding.rule
 
@@ -446,5 +599,6 @@ def test_command_line_exits_with_1_on_findings(editable, release, capsys):
     assert done.returncode == 1
     findings = json.loads(done.stdout)["findings"]
     assert {(finding["table"], finding["row"], finding["field"]) for finding in findings} == {
-        ("coarse", name, "diffusion_nm2_ns")
+        ("coarse", name, "diffusion_nm2_ns"),
+        ("coarse", name, "diffusion_yh_nm2_ns"),
     }

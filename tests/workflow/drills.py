@@ -32,7 +32,7 @@ from mobcg.plan import Plan, canonical_json, load_plan, molecule_rows
 from mobcg.records import read_record, read_rows, write_record
 from tests.atomistic.conftest import SMALL
 from tests.coarse.cases import SOFT
-from tests.database.cases import Chain, Inputs, make_plan
+from tests.database.cases import Chain, Inputs, make_plan, write_models
 from tests.inversion.cases import parent_row
 from tests.workflow.conftest import REPOSITORY, copy_workflow, environment, snakemake, snakemake_command
 
@@ -633,7 +633,8 @@ def csg_inverse_on_a_full_disk(directory: Path) -> str:
 
 def build(inputs: Path, releases: Path, version: str, *words: object) -> list[str]:
     places = ("--releases", releases, "--repository", REPOSITORY, "--published", inputs.with_suffix(".txt"))
-    return step("database.build", "--inputs", inputs, "--version", version, *places, *words)
+    models = ("--models", write_models(inputs.with_suffix(".models")))
+    return step("database.build", "--inputs", inputs, "--version", version, *places, *models, *words)
 
 
 def two_users(directory: Path) -> str:

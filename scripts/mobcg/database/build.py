@@ -69,6 +69,8 @@ def build_release(
     commit: str = "unknown",
     force_matched: Mapping[str, Path] | None = None,
     packed: Sequence[Path] = (),
+    scale: str | None = None,
+    rough: bool = False,
 ) -> Path:
     """Build, validate and publish a release; return its directory.
 
@@ -91,6 +93,8 @@ def build_release(
     packed
         Bead trajectories (`mobcg.database.trajectories.write_trajectory`); those of sound runs are published beside the
         release, with those of the base.
+    scale, rough
+        Name of the scale that was run, and whether its numbers are rough: for footers, descriptors and card.
 
     Raises
     ------
@@ -113,12 +117,11 @@ def build_release(
                 built,
                 records,
                 molecules,
-                wanted,
                 old,
                 base_release,
                 models_dir,
                 repository,
-                made_by,
+                footer(str(wanted), made_by, scale, rough),
                 force_matched or {},
                 offered,
             )
@@ -154,20 +157,20 @@ def _fill(
     directory: Path,
     records: Records,
     molecules: Sequence[Mapping[str, Any]],
-    version: manifest.Version,
     old: Path | None,
     base_release: Path | None,
     models_dir: Path | None,
     repository: Path,
-    commit: str,
+    metadata: Mapping[str, str],
     force_matched: Mapping[str, Path],
     offered: Sequence[trajectories.Offer],
 ) -> list[trajectories.Offer]:
     """Write all files of a release, and return the bead trajectories that it names."""
+    version = metadata["data_version"]
     directory.mkdir(parents=True)
     with_evaluation = {"evaluation": (), **records}
     kept = _kept_models(base_release, models_dir)
-    assemble(with_evaluation, molecules, directory / "data", base_release, footer(str(version), commit), kept)
+    assemble(with_evaluation, molecules, directory / "data", base_release, metadata, kept)
     write_release_potentials(directory / "data" / "evaluation.parquet", directory / "potentials")
     if models_dir is not None:
         _copy_plain(models_dir, directory / "models")
@@ -177,11 +180,13 @@ def _fill(
         if not (repository / name).is_file():
             raise InputError(repository / name, "", "no such file", "a file of the repository", "Run from its root.")
         shutil.copyfile(repository / name, directory / name)
+    citation = (directory / "CITATION.cff").read_text(encoding="utf-8")
+    (directory / "CITATION.cff").write_text(_of_version(citation, version), encoding="utf-8")
     named = trajectories.of_sound_runs(offered, directory / "data" / "atomistic.parquet")
     if named:
         index = manifest.json_text([offer.row for offer in named])
         (directory / TRAJECTORIES_FILE).write_text(index, encoding="utf-8")
-    differences = diff.diff(old, directory, str(version))
+    differences = diff.diff(old, directory, version)
     texts = {
         "diff.json": manifest.json_text(differences),
         "CHANGELOG.md": diff.changelog(differences, old),
@@ -192,6 +197,12 @@ def _fill(
     descriptor.write_descriptors(directory)
     (directory / manifest.CHECKSUMS).write_text(manifest.checksums_text(directory), encoding="ascii")
     return named
+
+
+def _of_version(citation: str, version: str) -> str:
+    """Return a CITATION.cff, which has the version of the code, with that of the data."""
+    kept = [line for line in citation.splitlines() if not line.startswith("version:")]
+    return "\n".join([*kept, f"version: {version}"]) + "\n"
 
 
 def _kept_models(base_release: Path | None, models_dir: Path | None) -> set[str]:
@@ -294,6 +305,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--releases", type=Path, default=Path("releases"), help="directory of the releases")
     parser.add_argument("--models", type=Path, help="directory that becomes models/")
     parser.add_argument("--trajectories", type=Path, nargs="*", default=[], help="bead trajectories to publish")
+    parser.add_argument("--scale", help="name of the scale that was run")
+    parser.add_argument("--rough", action="store_true", help="say that the numbers are rough")
     parser.add_argument("--repository", type=Path, default=Path(), help="holds LICENSE-DATA and CITATION.cff")
     parser.add_argument("--published", type=Path, help="write the name of the release made into this file")
     options = parser.parse_args(arguments)
@@ -314,6 +327,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 commit,
                 force_matched,
                 options.trajectories,
+                options.scale,
+                options.rough,
             )
             if options.published:
                 with atomic_path(options.published) as temporary:

@@ -10,7 +10,7 @@ import argparse
 import json
 import sys
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib import resources
 from pathlib import Path
 from string import Template
@@ -27,26 +27,43 @@ from mobcg.database.descriptor import (
     LICENSE_NAME,
     LICENSE_TITLE,
     LICENSE_URL,
-    SUMMARY,
     TITLE,
     citation_of,
     cite_as,
     footer_of,
+    summary,
 )
 from mobcg.database.diff import SCORES, mean_scores
+from mobcg.database.manifest import Version
 from mobcg.database.splits import VALIDATION_FRACTION
 from mobcg.database.trajectories import FORCE_STEP_KJ_MOL_NM, POSITION_STEP_NM, read_index
 from mobcg.errors import InputError
+from mobcg.observables import FIT_WINDOW_TAU, STOKES_EINSTEIN_ALPHA, YEH_HUMMER_XI, finite_size_factor
 from mobcg.pair import CUTOFF_NM, R_NM
 from mobcg.schema import TABLES, TRAJECTORIES, TRAJECTORIES_FILE, TRAJECTORY, Column, Table
 from mobcg.units import NM2_NS_PER_NM2_PS, reduced_time_ps
 
 SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
+ROUGH = "**These numbers are rough: short runs, made to show that the chain works.**\n\n"
 NEOPENTANE = "- Neopentane boils below this temperature; its liquid here is metastable, a model liquid.\n"
 SCORES_NOTE = """\
 Each model is run in the box of the atomistic liquid and compared with it: α = D / D_AA (1 is right), structure error
 ∫|g − g_AA| dr / ∫ g_AA dr (0 is right), and score = sqrt((error/0.1)² + (ln α / ln 2)²), smaller is better. Median over
-the liquids of the mean over replicas; `data/evaluation.parquet` has every run with its standard errors."""
+the liquids; α and error are means over replicas, the score is that of these means. `data/evaluation.parquet` has every
+run with its standard errors."""
+
+FINITE_SIZE = """\
+- `diffusion_yh_nm2_ns` is D × f(N), f = 1 / (1 − ξ / (6π α N^(1/3))), ξ = {xi:g} (Yeh and Hummer) and α = {alpha:g}
+  (a viscosity estimated from D itself): for one N a constant times D, no further measurement{span}. The correction
+  f − 1 is uncertain by about 20 %, which no column tells; it is not justified under DPD friction, which adds to the
+  viscosity.
+"""
+CENTRES = """\
+- The centres of mass of the atomistic runs are at {mean:+.1f}{error} K from the temperature asked for, below it in
+  {below} of {runs} runs (`temperature_centres_k`; mean over the runs and its standard error). The thermostat holds the
+  kinetic energy of all atoms together, and vibrations pass theirs to translation within tens of ps only. D and g(r)
+  are not corrected for it.
+"""
 
 TOGETHER = """\
 ### What friction keeps, and what not
@@ -65,7 +82,7 @@ releases that hold the run; `{index}` names them with their SHA-256. Positions a
 to {force:g} kJ/mol/nm; spec, box, mass and temperature are in the metadata of each file.
 
 ```
-mobcg release download {version} --trajectories
+mobcg release download {version} --trajectories --from ADDRESS
 python -c 'import mobcg; print(mobcg.load_trajectory("{molecule}", release="{version}").positions_nm.shape)'
 ```
 
@@ -99,7 +116,8 @@ def card(directory: Path) -> str:
         text = _card(directory, footer)
     except (pa.ArrowInvalid, OSError, KeyError) as error:
         raise InputError(directory, "", str(error), "a release directory", "Validate it first.") from error
-    return hugging_face_header(pq.read_metadata(_path(directory, "coarse")).num_rows) + "\n" + text
+    rows = {name: pq.read_metadata(_path(directory, name)).num_rows for name in TABLES}
+    return hugging_face_header(rows) + "\n" + text
 
 
 def _card(directory: Path, footer: dict[str, str]) -> str:
@@ -109,18 +127,23 @@ def _card(directory: Path, footer: dict[str, str]) -> str:
     template = Template(resources.files(__package__).joinpath("card.md").read_text(encoding="utf-8"))
     return template.substitute(
         title=TITLE,
-        summary=SUMMARY,
+        rough=ROUGH if "rough" in footer else "",
+        summary=summary(pq.read_metadata(_path(directory, "evaluation")).num_rows),
         version=footer["data_version"],
         schema_version=footer["schema_version"],
         commit=footer["commit"],
+        scale=f" from the scale `{footer['scale']}`" if "scale" in footer else "",
         contents=_contents(directory),
+        files=_files(directory),
         liquids=_liquids(directory),
         origins=_origins(directory),
         prior=_prior(directory),
         trajectories=_trajectories(directory, footer["data_version"]),
         scores=_scores(directory),
         together=_together(directory),
+        again=_again(footer),
         programs=_programs(directory),
+        window="{:g} to {:g}".format(*FIT_WINDOW_TAU),
         bins=R_NM.size,
         r_first=f"{R_NM[0]:.3f}",
         r_last=f"{R_NM[-1]:.3f}",
@@ -128,6 +151,8 @@ def _card(directory: Path, footer: dict[str, str]) -> str:
         splits=_splits(directory),
         validation=f"{VALIDATION_FRACTION:.0%}",
         states=", ".join(f"{temperature:g} K and {pressure:g} bar" for temperature, pressure in states),
+        finite_size=_finite_size(directory),
+        centres=_temperature_of_centres(directory),
         neopentane=NEOPENTANE if "neopentane" in {row["molecule_id"] for row in molecules} else "",
         licence=_licence(citation, footer["data_version"]),
         dictionary=data_dictionary(),
@@ -142,14 +167,17 @@ def _read(directory: Path, table: str, *columns: str) -> pa.Table:
     return pq.read_table(_path(directory, table), columns=list(columns))
 
 
-def hugging_face_header(coarse_rows: int) -> str:
-    """Return the YAML header of a dataset card: licence, tags, size and one configuration for each table."""
+def hugging_face_header(rows: Mapping[str, int]) -> str:
+    """Return the YAML header of a dataset card: licence, tags, size and one configuration for each table.
+
+    `rows` holds the number of rows of each. A table without rows has no configuration: `datasets` cannot load it.
+    """
     header = {
         "license": LICENSE_NAME.lower(),
         "pretty_name": TITLE,
         "language": ["en"],
         "tags": ["chemistry", "physics", *KEYWORDS],
-        "size_categories": [next((name for limit, name in SIZE_CATEGORIES if coarse_rows < limit), "n>1M")],
+        "size_categories": [next((name for limit, name in SIZE_CATEGORIES if rows["coarse"] < limit), "n>1M")],
         "configs": [
             {
                 "config_name": name,
@@ -157,6 +185,7 @@ def hugging_face_header(coarse_rows: int) -> str:
                 "data_files": [{"split": "train", "path": f"data/{name}.parquet"}],
             }
             for name in TABLES
+            if rows[name]
         ],
     }
     return f"---\n{yaml.safe_dump(header, sort_keys=False, allow_unicode=True)}---\n"
@@ -204,38 +233,68 @@ def _contents(directory: Path) -> str:
     rows = []
     for name, table in TABLES.items():
         count = pq.read_metadata(_path(directory, name)).num_rows
-        failed = ""
+        failed, remarks = "", ""
         if "status" in table.arrow_schema.names:
-            failed = str(sum(state != "ok" for state in _read(directory, name, "status")["status"].to_pylist()))
-        rows.append((f"`data/{name}.parquet`", table.description, str(count), failed))
-    return _markdown_table(("table", "one row is", "rows", "of them failed"), rows)
+            states = _read(directory, name, "status", "reason").to_pylist()
+            failed = str(sum(row["status"] != "ok" for row in states))
+            remarks = str(sum(row["status"] == "ok" and bool(row["reason"]) for row in states))
+        rows.append((f"`data/{name}.parquet`", table.description, str(count), failed, remarks))
+    return _markdown_table(("table", "one row is", "rows", "of them failed", "with a remark"), rows)
+
+
+def _files(directory: Path) -> str:
+    """Return what lies beside the tables."""
+    there = [
+        text
+        for name, text in (
+            (
+                "potentials",
+                "`potentials/<molecule>/<model>.*` holds the potentials of the models for LAMMPS, VOTCA, OpenMM and "
+                "GROMACS; the units of each are in `potentials/README.md`.",
+            ),
+            ("models", "`models/<model>/` holds the trained models themselves."),
+        )
+        if (directory / name).is_dir()
+    ]
+    return "\n".join([*there, "`SHA256SUMS` holds the checksum of every file."])
 
 
 def _liquids(directory: Path) -> str:
+    """Return density and D of each liquid, one row for each state and number of molecules: D depends on the box."""
     names = ("molecule_id", "name", "formula", "temperature_k", "pressure_bar", "role", "reference_density_kg_m3")
-    runs = _pristine_runs(directory)
+    alike: dict[str, dict[tuple[str, str], list[dict[str, Any]]]] = {}
+    for run in sorted(_pristine_runs(directory), key=lambda run: run["n_molecules"]):
+        state = _state(run, json.loads(run["spec"]).get("density_kg_m3"))
+        alike.setdefault(run["molecule_id"], {}).setdefault((state, str(run["n_molecules"])), []).append(run)
     rows = []
     for molecule in _read(directory, "molecules", *names).to_pylist():
-        own = [run for run in runs if run["molecule_id"] == molecule["molecule_id"]]
         reference = molecule["reference_density_kg_m3"]
-        rows.append(
-            (
-                molecule["name"],
-                molecule["formula"],
-                f"{molecule['temperature_k']:g} K, {molecule['pressure_bar']:g} bar",
-                molecule["role"],
-                str(len(own)),
-                _mean(own, "density_kg_m3", ".1f"),
-                "–" if reference is None else f"{reference:.1f}",
-                _mean(own, "diffusion_nm2_ns", ".3f"),
+        for (state, count), own in alike.get(molecule["molecule_id"], {(_state(molecule), "–"): []}).items():
+            rows.append(
+                (
+                    molecule["name"],
+                    molecule["formula"],
+                    state,
+                    molecule["role"],
+                    count,
+                    str(len(own)),
+                    _mean(own, "density_kg_m3", ".1f"),
+                    "–" if reference is None or state != _state(molecule) else f"{reference:.1f}",
+                    _mean(own, "diffusion_nm2_ns", ".3f"),
+                )
             )
-        )
-    head = ("liquid", "formula", "state", "role", "runs", "density kg/m³", "reference kg/m³", "D nm²/ns")
+    head = ("liquid", "formula", "state", "role", "N", "runs", "density kg/m³", "reference kg/m³", "D nm²/ns")
     return _markdown_table(head, rows)
+
+
+def _state(row: Mapping[str, Any], density_kg_m3: float | None = None) -> str:
+    held = f"{row['pressure_bar']:g} bar" if density_kg_m3 is None else f"{density_kg_m3:g} kg/m³"
+    return f"{row['temperature_k']:g} K, {held}"
 
 
 def _pristine_runs(directory: Path) -> list[dict[str, Any]]:
     columns = ("molecule_id", "density_kg_m3", "density_kg_m3_se", "diffusion_nm2_ns", "diffusion_nm2_ns_se", "spec")
+    columns += ("temperature_k", "pressure_bar", "n_molecules")
     rows = _read(directory, "atomistic", *columns, "status").filter(pc.field("status") == "ok")
     return [row for row in rows.to_pylist() if json.loads(row["spec"])["force_field"]["kind"] != "synthetic"]
 
@@ -336,6 +395,43 @@ def _together(directory: Path) -> str:
         error = f" ± {means.std(ddof=1) / means.size**0.5:.3f}" if means.size > 1 else ""
         lines.append((name, str(means.size), f"{means.mean():.3f}{error}"))
     return f"{TOGETHER}\n\n{_markdown_table(('model', 'liquids', 'correlation'), lines)}\n\n"
+
+
+def _again(footer: Mapping[str, str]) -> str:
+    """Return how the release is made again, as far as its footers say from what."""
+    if "scale" not in footer:
+        return "Snakemake makes the release again, with the code and the configuration of the commit above."
+    version = Version.parse(footer["data_version"])
+    asked = f"--config scale={footer['scale']} version={version.year}.{version.month}.{version.micro}"
+    return (
+        "With the code of the commit above this makes the release again; on a cluster it is `--profile slurm` without\n"
+        f"`--cores`:\n\n```\nsnakemake --profile profiles/workstation --cores all {asked}\n```"
+    )
+
+
+def _finite_size(directory: Path) -> str:
+    """Return what the finite-size correction is, and its size in the boxes of the release."""
+    counts = {
+        count
+        for table, name in (("atomistic", "n_molecules"), ("coarse", "n_beads"))
+        for count in pc.unique(_read(directory, table, name)[name]).to_pylist()
+    }
+    ends = sorted({min(counts), max(counts)}) if counts else []
+    span = ", ".join(f"{finite_size_factor(count):.3f} for N = {count}" for count in ends)
+    return FINITE_SIZE.format(xi=YEH_HUMMER_XI, alpha=STOKES_EINSTEIN_ALPHA, span=f"; f = {span}" if ends else "")
+
+
+def _temperature_of_centres(directory: Path) -> str:
+    """Return by how much the centres of mass are off the temperature asked for; empty where no run says it."""
+    column = "temperature_centres_k"
+    if column not in pq.read_schema(_path(directory, "atomistic")).names:
+        return ""
+    rows = _read(directory, "atomistic", column, "temperature_k", "status").to_pylist()
+    offsets = np.array([row[column] - row["temperature_k"] for row in rows if row["status"] == "ok" and row[column]])
+    if not offsets.size:
+        return ""
+    error = f" ± {offsets.std(ddof=1) / offsets.size**0.5:.1f}" if offsets.size > 1 else ""
+    return CENTRES.format(mean=offsets.mean(), error=error, below=int((offsets < 0).sum()), runs=offsets.size)
 
 
 def _programs(directory: Path) -> str:

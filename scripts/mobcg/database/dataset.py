@@ -33,6 +33,7 @@ TRAINING_COLUMNS = (
     "mass_g_mol",
     "temperature_k",
     "number_density_nm3",
+    "n_beads",
     "diffusion_nm2_ns",
     "diffusion_nm2_ns_se",
     "rdf",
@@ -47,8 +48,8 @@ def load(name: str = "training", release: str | Path | None = None, fold: str = 
     name
         `training`, or a table: grid, molecules, force_fields, atomistic, potentials, coarse, splits, evaluation.
     release
-        Directory of a release (or of any `data/*.parquet` of ours); a version that was downloaded; None for the newest
-        of `./releases`, else of those downloaded.
+        Directory of a release (or of any `data/*.parquet` of ours); a version of `./releases` or that was downloaded;
+        None for the newest full release of both, see `find_release`.
     fold
         For `training`: the molecule that is held out, or `all`.
 
@@ -66,6 +67,7 @@ def load(name: str = "training", release: str | Path | None = None, fold: str = 
         - `mass_g_mol` (n,): bead mass in g/mol
         - `temperature_k` (n,): temperature in K
         - `number_density_nm3` (n,): beads per nm³
+        - `n_beads` (n,): beads in the box, on which D depends
         - `thermostat` (n,), `friction_1_ps` (n,): nose_hoover, langevin or dpd; its friction in 1/ps, 0 without
         - `split` (n,): train, validation or test, as the fold has it
         - `run_id`, `molecule_id`, `potential_id` (n,); the molecule of liquids drawn from the prior is None
@@ -95,7 +97,8 @@ def load_trajectory(name: str, release: str | Path | None = None, replica: int =
     name
         A run_id of trajectories.json, or a molecule_id: its run in the smallest box.
     release
-        As for `load`. The trajectories lie beside its directory: `mobcg release download VERSION --trajectories`.
+        As for `load`. The trajectories lie beside its directory: `mobcg release download VERSION --trajectories --from
+        ADDRESS`.
     replica
         Of a molecule; a run_id says it itself.
 
@@ -207,10 +210,14 @@ def _curves(array: pa.ListArray) -> NDArray:
 def find_release(release: str | Path | None) -> Path:
     """Return the directory of a release: as given, downloaded, or the newest there is.
 
+    That is the newest version without a suffix of `./releases` and of those downloaded; where there is none, the newest
+    of those with a suffix, as long as that is one and the same (`demo`, say). Releases called interim are never meant:
+    they are there to go on from, and have no models and no scores.
+
     Raises
     ------
     InputError
-        There is none.
+        There is none, or none without a suffix and several with different ones.
     """
     places = (Path("releases"), download_directory())
     if release is not None:
@@ -218,11 +225,16 @@ def find_release(release: str | Path | None) -> Path:
             if (directory / "data").is_dir():
                 return directory
         raise InputError("load", "release", str(release), "a release directory, or a version that was downloaded")
-    for place in places:
-        # An interim release is there to go on from: it has no models and no scores.
-        versions = [version for version in published_versions(place) if version.suffix != "interim"]
-        full = [version for version in versions if not version.suffix] or versions
-        if full:
-            return place / str(full[-1])
-    advice = "Make one with `make release`, get one with `mobcg release download VERSION`, or name its directory."
-    raise InputError("load", "release", None, f"a release in {' or '.join(map(str, places))}", advice)
+    # Of one version in both places the one at hand is meant.
+    found = {version: place for place in reversed(places) for version in published_versions(place)}
+    versions = sorted(version for version in found if version.suffix != "interim")
+    full = [version for version in versions if not version.suffix] or versions
+    if not full:
+        advice = (
+            "Make one with `make release`, get one by `mobcg release download VERSION --from ADDRESS`, or name one."
+        )
+        raise InputError("load", "release", None, f"a release in {' or '.join(map(str, places))}", advice)
+    if len({version.suffix for version in full}) > 1:
+        names = ", ".join(str(found[version] / str(version)) for version in full)
+        raise InputError("load", "release", None, f"one of {names}", f'Say which: `release="{full[-1]}"`.')
+    return found[full[-1]] / str(full[-1])

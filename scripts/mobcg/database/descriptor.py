@@ -34,10 +34,6 @@ LICENSE_TITLE = "Creative Commons Attribution 4.0"
 LICENSE_URL = "https://creativecommons.org/licenses/by/4.0/"
 NAME = "mobcg"
 TITLE = "mobcg: mobility and structure of one-bead coarse-grained molecular liquids"
-SUMMARY = (
-    "Radial distribution functions, self-diffusion coefficients and pair potentials of atomistic molecular liquids and "
-    "of one-bead coarse-grained models of them, with standard errors, train/test splits and scored models."
-)
 KEYWORDS = ("molecular dynamics", "coarse graining", "pair potential", "self-diffusion", "radial distribution function")
 DESCRIPTORS = ("datapackage.json", "croissant.json", "ro-crate-metadata.json")
 
@@ -75,9 +71,18 @@ def citation_of(path: Path) -> dict[str, Any]:
             person.get("name") or f"{person.get('given-names', '')} {person.get('family-names', '')}".strip()
             for person in content["authors"]
         ]
-    except (OSError, yaml.YAMLError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, yaml.YAMLError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise InputError(path, "authors", str(error), "a Citation File Format file", "Correct it.") from error
     return {"authors": people, "repository": content.get("repository-code")}
+
+
+def summary(evaluations: int) -> str:
+    """Return in one sentence what is in a release with so many rows of evaluations."""
+    beside = "standard errors, train/test splits and scored models" if evaluations else "standard errors and splits"
+    return (
+        "Radial distribution functions, self-diffusion coefficients and pair potentials of atomistic molecular liquids "
+        f"and of one-bead coarse-grained models of them, with {beside}."
+    )
 
 
 def published_month(version: str) -> str:
@@ -88,6 +93,18 @@ def published_month(version: str) -> str:
 
 def write_descriptors(directory: Path) -> None:
     """Write the three descriptors of a release directory whose other files are in place."""
+    for name, content in descriptors(directory).items():
+        (directory / name).write_text(json_text(content), encoding="utf-8")
+
+
+def descriptors(directory: Path) -> dict[str, dict[str, Any]]:
+    """Return the three descriptors, file name → content, as the other files of a release directory make them.
+
+    Raises
+    ------
+    InputError
+        CITATION.cff is none.
+    """
     files = {
         name: {"bytes": (directory / name).stat().st_size, "sha256": sha256_of(directory / name)}
         for name in release_files(directory)
@@ -97,13 +114,8 @@ def write_descriptors(directory: Path) -> None:
     rows = {name: pq.read_metadata(directory / f"data/{name}.parquet").num_rows for name in tables}
     footer = footer_of(directory / "data" / "grid.parquet")
     citation = citation_of(directory / "CITATION.cff")
-    contents = (
-        datapackage(tables, files, rows, footer, citation),
-        croissant(tables, files, footer, citation),
-        ro_crate(tables, files, footer, citation),
-    )
-    for name, content in zip(DESCRIPTORS, contents, strict=True):
-        (directory / name).write_text(json_text(content), encoding="utf-8")
+    made = (make(tables, files, rows, footer, citation) for make in (datapackage, croissant, ro_crate))
+    return dict(zip(DESCRIPTORS, made, strict=True))
 
 
 Files = Mapping[str, Mapping[str, Any]]
@@ -136,10 +148,12 @@ def datapackage(
         "$schema": "https://datapackage.org/profiles/2.0/datapackage.json",
         "name": NAME,
         "title": TITLE,
-        "description": SUMMARY,
+        "description": summary(rows["evaluation"]),
         "version": footer["data_version"],
         "schemaVersion": SCHEMA_VERSION,
         "commit": footer["commit"],
+        **({"scale": footer["scale"]} if "scale" in footer else {}),
+        **({"rough": True} if "rough" in footer else {}),
         **({"homepage": citation["repository"]} if citation["repository"] else {}),
         "keywords": list(KEYWORDS),
         "licenses": [{"name": LICENSE_NAME, "title": LICENSE_TITLE, "path": LICENSE_URL}],
@@ -246,9 +260,13 @@ CROISSANT_CONTEXT = {
 
 
 def croissant(
-    tables: Mapping[str, Table], files: Files, footer: Mapping[str, str], citation: Mapping
+    tables: Mapping[str, Table], files: Files, rows: Mapping[str, int], footer: Mapping[str, str], citation: Mapping
 ) -> dict[str, Any]:
-    """Return a Croissant 1.0 description (JSON-LD); arguments as for `datapackage`."""
+    """Return a Croissant 1.0 description (JSON-LD); arguments as for `datapackage`.
+
+    Foreign keys are left to `datapackage`: mlcroissant joins the record sets along them, and a null, or a record set
+    that refers to one that refers to a third, ends that with an error.
+    """
     distribution = [
         _file_object(f"{name}.parquet", f"data/{name}.parquet", table.description, "application/x-parquet", files)
         for name, table in tables.items()
@@ -261,7 +279,7 @@ def croissant(
         "@type": "sc:Dataset",
         "conformsTo": "http://mlcommons.org/croissant/1.0",
         "name": NAME,
-        "description": SUMMARY,
+        "description": summary(rows["evaluation"]),
         "license": LICENSE_URL,
         "url": citation["repository"] or "README.md",
         "citeAs": cite_as(footer["data_version"], citation["authors"]),
@@ -308,7 +326,6 @@ def _croissant_field(table: str, column: Column) -> dict[str, Any]:
         "dataType": CROISSANT_TYPES[element],
         **({"repeated": True} if pa.types.is_list(column.type) else {}),
         "source": {"fileObject": {"@id": f"{table}.parquet"}, "extract": {"column": column.name}},
-        **({"references": {"field": {"@id": column.references.replace(".", "/")}}} if column.references else {}),
     }
 
 
@@ -317,7 +334,9 @@ def cite_as(version: str, authors: list[str]) -> str:
     return f"{', '.join(authors)} ({Version.parse(version).year}). {TITLE}. Data release {version}. {LICENSE_NAME}."
 
 
-def ro_crate(tables: Mapping[str, Table], files: Files, footer: Mapping[str, str], citation: Mapping) -> dict[str, Any]:
+def ro_crate(
+    tables: Mapping[str, Table], files: Files, rows: Mapping[str, int], footer: Mapping[str, str], citation: Mapping
+) -> dict[str, Any]:
     """Return an RO-Crate 1.1 metadata document (JSON-LD); arguments as for `datapackage`."""
     people = [
         {"@id": f"#author-{number}", "@type": "Person", "name": name}
@@ -329,7 +348,7 @@ def ro_crate(tables: Mapping[str, Table], files: Files, footer: Mapping[str, str
         "@id": "./",
         "@type": "Dataset",
         "name": TITLE,
-        "description": SUMMARY,
+        "description": summary(rows["evaluation"]),
         "version": footer["data_version"],
         "datePublished": published_month(footer["data_version"]),
         "license": {"@id": LICENSE_URL},

@@ -20,6 +20,7 @@ import pyarrow.parquet as pq
 
 from mobcg.database.manifest import json_text
 from mobcg.errors import InputError
+from mobcg.observables import score
 from mobcg.schema import CURVE, REAL, TABLES, Table
 
 # A value has changed beyond its error when it moved by more than this many standard errors of the difference.
@@ -194,29 +195,33 @@ def _scores(release: Path | None) -> dict[str, dict[str, float]]:
     path = _path(release, "evaluation")
     scores = mean_scores(path) if path else {}
     return {
-        model: {score: float(np.median(values)) for score, values in found.items() if values}
+        model: {name: float(np.median(values)) for name, values in found.items() if values}
         for model, found in scores.items()
     }
 
 
 def mean_scores(path: Path) -> dict[str, dict[str, list[float]]]:
-    """Return model → score → its mean over the replicas of each molecule, from a table of evaluations.
+    """Return model → α, rdf_error, S → one value for each molecule, from a table of evaluations.
+
+    α and rdf_error are means over replicas, S is that of these means.
 
     A model whose potential was multiplied by a constant other than 1, or whose knob was turned, has that in its name.
     """
-    columns = ["molecule_id", "model", "scale_factor", *SCORES]
+    columns = ["molecule_id", "model", "scale_factor", "alpha", "rdf_error"]
     rows = pq.read_table(path, columns=columns, filters=pc.field("status") == "ok")
     keys = ["model", "scale_factor", "molecule_id"]
-    means = rows.group_by(keys).aggregate([(name, "mean") for name in SCORES]).sort_by([(k, "ascending") for k in keys])
+    means = rows.group_by(keys).aggregate([("alpha", "mean"), ("rdf_error", "mean")])
+    means = means.sort_by([(key, "ascending") for key in keys])
     scores: dict[str, dict[str, list[float]]] = {}
     for row in means.to_pylist():
         model = row["model"]
         if row["scale_factor"] != 1:
             model += f", {'times' if model == 'ibi_scaled' else 'knob at'} {row['scale_factor']:g}"
-        found = scores.setdefault(model, {score: [] for score in SCORES})
-        for score in SCORES:
-            if row[f"{score}_mean"] is not None:
-                found[score].append(row[f"{score}_mean"])
+        found = scores.setdefault(model, {name: [] for name in SCORES})
+        alpha, error = row["alpha_mean"], row["rdf_error_mean"]
+        if alpha is not None and error is not None:
+            for name, value in zip(SCORES, (alpha, error, score(error, alpha)), strict=True):
+                found[name].append(value)
     return scores
 
 
@@ -261,8 +266,8 @@ def _score_lines(scores: dict[str, dict[str, dict[str, float]]]) -> list[str]:
     lines = ["| model (median over molecules) | α | rdf_error | score |", "|---|---|---|---|"]
     for model in models:
         cells = []
-        for score in SCORES:
-            pair = [scores[side].get(model, {}).get(score) for side in ("old", "new")]
+        for name in SCORES:
+            pair = [scores[side].get(model, {}).get(name) for side in ("old", "new")]
             texts = ["–" if value is None else f"{value:.3g}" for value in pair]
             cells.append(texts[1] if scores["old"] == {} or texts[0] == texts[1] else " → ".join(texts))
         lines.append(f"| {model} | {' | '.join(cells)} |")

@@ -66,7 +66,7 @@ def download(
     """Fetch a release and return its directory, `destination`/`version`.
 
     An unfinished download is kept beside it and continued by the next call. A directory that is there already is
-    compared with its own SHA256SUMS and not fetched again.
+    compared with its own SHA256SUMS, and that with the one of the source where it answers, and not fetched again.
 
     Parameters
     ----------
@@ -87,7 +87,8 @@ def download(
     Raises
     ------
     InputError
-        Version or source is no such thing, a file name is unsafe, or what is there already does not verify.
+        Version or source is no such thing, a file name is unsafe, or what is there already does not verify or is
+        another release than that of the source.
     DownloadError
         A file could not be had whole and true within `ATTEMPTS` attempts or `max_bytes`.
     """
@@ -100,6 +101,7 @@ def download(
     with work_directory(destination / f".{version}.part") as part:
         if target.exists():
             _check_present(target, sha256)
+            _check_same(target, fetch, part / CHECKSUMS)
         else:
             files = part / "files"
             files.mkdir(exist_ok=True)
@@ -169,6 +171,23 @@ def _check_present(target: Path, sha256: str | None) -> None:
     if wrong:
         advice = "Delete the directory and download again."
         raise InputError(target, "", f"changed: {', '.join(wrong[:5])}", "files as in SHA256SUMS", advice)
+
+
+def _check_same(target: Path, fetch: Fetch, checksums: Path) -> None:
+    """Raise if the source publishes something else under the version of a directory; a source that is silent may."""
+    checksums.unlink(missing_ok=True)
+    try:
+        fetch(CHECKSUMS, checksums, None, MAX_CHECKSUMS_BYTES)
+    except DownloadError as error:
+        print(f"not compared with the source, which does not answer: {error}", file=sys.stderr, flush=True)
+        return
+    if checksums.read_bytes() != (target / CHECKSUMS).read_bytes():
+        here, there = read_checksums(target / CHECKSUMS), read_checksums(checksums)
+        differing = sorted(name for name in here.keys() | there.keys() if here.get(name) != there.get(name))
+        advice = "A published version should never change: ask. For that of the source delete the directory first."
+        raise InputError(
+            target, "", f"another release: {', '.join(differing[:5])}", f"{CHECKSUMS} of the source", advice
+        )
 
 
 def _is_whole(path: Path, digest: str) -> bool:

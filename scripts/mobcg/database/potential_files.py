@@ -9,7 +9,7 @@ gromacs.xvg   tabulated interaction of gmx mdrun up to 2019 (nm, kJ/mol): r f �
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,27 @@ from mobcg.records import atomic_path
 
 # These run the potential of another model, times a constant or with a friction; the evaluations say which.
 DERIVED_MODELS = ("ibi_scaled", "ibi_dpd", "ibi_langevin")
+ENDINGS = ("lammps.table", "votca.pot", "openmm.json", "gromacs.xvg")
+README = f"""\
+# Pair potentials between one-site beads
+
+`<molecule>/<model>.*`, made from `data/evaluation.parquet`: one potential U(r) in four formats, with its force
+F = −dU/dr, both zero from the cutoff of {CUTOFF_NM:g} nm on.
+
+| file | program | units | columns |
+|---|---|---|---|
+| `*.lammps.table` | LAMMPS, `pair_style table` | real: Å, kcal/mol, kcal/mol/Å | number, r, U, F |
+| `*.votca.pot` | VOTCA, `csg_resample` and `csg_inverse` | nm, kJ/mol | r, U, flag i |
+| `*.openmm.json` | OpenMM, `Continuous1DFunction` | nm, kJ/mol | U in even steps of r |
+| `*.gromacs.xvg` | GROMACS up to 2019, `mdrun -table` | nm, kJ/mol, kJ/mol/nm | r, four zeros, U, F |
+
+The LAMMPS section is called MOBCG. The function of OpenMM goes into a `CustomNonbondedForce`; its file also says how
+the model is run: thermostat, `friction_1_ps` in 1/ps over the bead mass, number of beads, edge of the box in nm. With
+the GROMACS table C12 is 1, and C6 and charges are 0.
+
+{", ".join(DERIVED_MODELS)} have no files: they run the potential of ibi, times `scale_factor` or with
+the friction that the table names.
+"""
 STEP_NM = 0.002
 GROMACS_END_NM = CUTOFF_NM + 1.0  # mdrun wants the table to reach beyond the cutoff by table-extension
 
@@ -77,17 +98,30 @@ def _write_gromacs(path: Path, potential_kj_mol: ArrayLike) -> None:
         np.savetxt(stream, np.column_stack([r_all, zeros, *columns]), fmt=["%.4f", *["%g"] * 4, "%.8e", "%.8e"])
 
 
-def write_release_potentials(evaluation: Path, directory: Path) -> None:
-    """Write the potential of every molecule and model of a table of evaluations, those in `DERIVED_MODELS` left out.
+def release_potentials(evaluation: Path) -> Iterator[tuple[list[float], dict[str, Any]]]:
+    """Yield the potential of every molecule and model of a table of evaluations, those in `DERIVED_MODELS` left out.
 
     All replicas of a model run one potential; it is taken from the first that has it. Of `mobcg` it is the one that it
     chose itself (factor 1), not those that show its knob.
+
+    Yields
+    ------
+    potential_kj_mol, run
+        Values on the common grid in kJ/mol, and molecule_id, model and how it is run.
     """
     kept = ("molecule_id", "model", "thermostat", "friction_1_ps", "n_beads", "box_length_nm", "potential_kj_mol")
-    written = set()
+    found = set()
     for row in pq.read_table(evaluation, columns=list(kept), filters=pc.field("scale_factor") == 1).to_pylist():
         potential, name = row.pop("potential_kj_mol"), (row["molecule_id"], row["model"])
-        if potential is None or name in written or row["model"] in DERIVED_MODELS:
+        if potential is None or name in found or row["model"] in DERIVED_MODELS:
             continue
-        written.add(name)
-        write_potential_files(directory / row["molecule_id"], row["model"], potential, row)
+        found.add(name)
+        yield potential, row
+
+
+def write_release_potentials(evaluation: Path, directory: Path) -> None:
+    """Write what `release_potentials` yields as `directory`/molecule/model.*, and README.md where there is any."""
+    for potential, run in release_potentials(evaluation):
+        write_potential_files(directory / run["molecule_id"], run["model"], potential, run)
+    if directory.is_dir():
+        (directory / "README.md").write_text(README, encoding="utf-8")

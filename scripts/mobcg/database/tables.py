@@ -33,9 +33,10 @@ PART_ROWS = 2 * ROW_GROUP_ROWS
 Records = Mapping[str, Sequence[Path]]
 
 
-def footer(version: str, commit: str) -> dict[str, str]:
-    """Return what stands in the footer of every Parquet file: versions, licence and commit; no time."""
-    return {"data_version": version, "schema_version": SCHEMA_VERSION, "license": DATA_LICENSE, "commit": commit}
+def footer(version: str, commit: str, scale: str | None = None, rough: bool = False) -> dict[str, str]:
+    """Return what stands in the footer of every Parquet file: versions, licence, commit and scale; no time."""
+    known = {"data_version": version, "schema_version": SCHEMA_VERSION, "license": DATA_LICENSE, "commit": commit}
+    return known | ({"scale": scale} if scale else {}) | ({"rough": "true"} if rough else {})
 
 
 def assemble(
@@ -251,7 +252,7 @@ def derived_potential_row(parent: Mapping[str, Any], potential: Mapping[str, Any
     """Return the row of a scaled or perturbed potential from the row of its parent.
 
     `potential` is what the spec of a coarse run holds: parent_id, scale_factor and, where perturbed, perturbation; see
-    `mobcg.pair.derive`.
+    `mobcg.pair.derive`. What was said of the parent is not said of it again, unless the parent failed.
     """
     inherited = ("molecule_id", "temperature_k", "number_density_nm3", "mass_g_mol", "n_beads", "pressure_corrected")
     spec = derived_potential_spec(potential)
@@ -260,7 +261,8 @@ def derived_potential_row(parent: Mapping[str, Any], potential: Mapping[str, Any
         energy = derive(parent["potential_kj_mol"], potential)
         curves = {"potential_kj_mol": energy.tolist(), "force_kj_mol_nm": force(energy).tolist()}
     return {
-        **{name: parent[name] for name in (*inherited, "status", "reason", "versions")},
+        **{name: parent[name] for name in (*inherited, "status", "versions")},
+        "reason": None if parent["status"] == "ok" else f"its parent failed: {parent['reason']}",
         **curves,
         "potential_id": run_id(spec),
         "origin": spec["kind"],

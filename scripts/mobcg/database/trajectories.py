@@ -248,7 +248,7 @@ def read_published(release: Path, row: Row) -> BeadTrajectory:
     """
     path = directory_of(release) / row["file"]
     if not path.is_file():
-        advice = f"mobcg release download {release.name} --trajectories --to {release.parent}"
+        advice = f"mobcg release download {release.name} --trajectories --from ADDRESS --to {release.parent}"
         raise InputError(path, "", "no such file", "a file of the optional download", f"Get it with `{advice}`.")
     if sha256_of(path) != row["sha256"]:
         raise InputError(path, "", "another file", f"SHA-256 {row['sha256']}", "Delete it and download it again.")

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from mobcg.database.checks import across, files, rows, trajectories
+from mobcg.database.checks import across, files, made, rows, trajectories
 from mobcg.database.checks.finding import Finding, ReleaseTables
 from mobcg.database.manifest import json_text
 from mobcg.schema import TABLES
@@ -24,9 +24,11 @@ LISTED = 20
 ACROSS = (
     across.check_references,
     across.check_grid,
+    across.check_force_fields,
     across.check_lineage,
     across.check_splits,
     across.check_mass_law,
+    across.check_virial,
     across.check_evaluation,
     trajectories.check_trajectories,
 )
@@ -35,9 +37,9 @@ ACROSS = (
 def validate(directory: Path) -> list[Finding]:
     """Return everything that is wrong with a release directory; an empty list where it may be trusted.
 
-    Files are compared with SHA256SUMS first, and none that differs is opened. Then come schema, descriptors, values,
-    keys, ids, splits and physics (`mobcg.database.checks.physics`), and last the bead trajectories beside the release,
-    as far as they are there.
+    Files are compared with SHA256SUMS first, and none that differs is opened. Then come schema, what is made from the
+    tables (`mobcg.database.checks.made`), values, keys, ids, splits and physics (`mobcg.database.checks.physics`), and
+    last the bead trajectories beside the release, as far as they are there.
     """
     if not directory.is_dir():
         return [Finding("", "", "", str(directory), "a release directory")]
@@ -56,8 +58,8 @@ def validate(directory: Path) -> list[Finding]:
     if len(readable) < len(TABLES):
         # Keys and physics across tables mean nothing while one of them cannot be read.
         return _limited(findings)
-    findings += files.check_descriptor(directory, sound)
     try:
+        findings += made.check_made(directory, sound)
         findings += _check_contents(ReleaseTables(directory))
     except (pa.ArrowInvalid, OSError) as error:
         findings.append(Finding("data", "", "", str(error).splitlines()[0], "pages that can be read"))

@@ -1,8 +1,8 @@
-"""Across tables: foreign keys, lineage of potentials and runs, splits, the mass law, and scores."""
+"""Across tables: foreign keys, lineage of potentials and runs, splits, the mass law, pressures, and scores."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,18 @@ from numpy.typing import NDArray
 from mobcg.coarse.prior import is_drawn_from
 from mobcg.database.checks import physics
 from mobcg.database.checks.finding import Finding, ReleaseTables, as_array, parsed_json, row_names, shown, value_at
+from mobcg.database.checks.physics import Breach
 from mobcg.database.checks.rows import sound_columns
+from mobcg.database.potential_files import DERIVED_MODELS
 from mobcg.database.splits import ALL, liquids
+from mobcg.observables import rdf_error, rdf_r2
 from mobcg.pair import R_NM, derive
 from mobcg.schema import TABLES
 from mobcg.spec import derived_potential_id
+from mobcg.units import mass_density_kg_m3
+
+# Models that run the potential of their spec's parent, times their factor.
+PARENT_MODELS = ("ibi", "pair_fm", *DERIVED_MODELS)
 
 
 def check_references(release: ReleaseTables) -> Iterator[Finding]:
@@ -51,9 +58,19 @@ def check_grid(release: ReleaseTables) -> Iterator[Finding]:
         yield Finding("grid", "", "r_nm", f"{r_nm.size} values", "0.005, 0.015 ... 1.495 nm")
 
 
+def check_force_fields(release: ReleaseTables) -> Iterator[Finding]:
+    """Yield parameters of a published force field that are not the published ones."""
+    for row in release.read("force_fields", *(column.name for column in TABLES["force_fields"].columns)).to_pylist():
+        if row["kind"] == "pristine" and row["value"] != row["reference_value"]:
+            name = "/".join(row[key] for key in TABLES["force_fields"].key)
+            yield Finding(
+                "force_fields", name, "value", shown(row["value"]), f"{row['reference_value']:g}, as published"
+            )
+
+
 def check_lineage(release: ReleaseTables) -> Iterator[Finding]:
     """Yield potentials without the parent they name, and coarse rows that are not of their potential."""
-    runs = release.read("atomistic", "run_id", "molecule_id", "mass_g_mol")
+    runs = release.read("atomistic", "run_id", "molecule_id", "mass_g_mol", "number_density_nm3", "spec")
     molecule_of_run = dict(zip(runs["run_id"].to_pylist(), runs["molecule_id"].to_pylist(), strict=True))
     columns = ("potential_id", "molecule_id", "origin", "parent_id", "parent_run_ids", "scale_factor")
     columns += ("number_density_nm3", "temperature_k", "mass_g_mol", "status")
@@ -76,19 +93,29 @@ def check_lineage(release: ReleaseTables) -> Iterator[Finding]:
                 rule = "a potential of the same molecule"
                 yield Finding("potentials", name, "parent_id", shown(row["parent_id"]), rule)
     yield from _check_curves(release, potentials)
-    molar_mass = dict(
-        zip(
-            *(column.to_pylist() for column in release.read("molecules", "molecule_id", "molar_mass_g_mol")),
-            strict=True,
-        )
-    )
+    names = ("molecule_id", "molar_mass_g_mol", "smiles", "reference_density_kg_m3")
+    molecules = release.read("molecules", *names).to_pylist()
+    molecule_of = {row["molecule_id"]: row for row in molecules}
     for row in runs.to_pylist():
-        expected = molar_mass.get(row["molecule_id"])
+        molecule = molecule_of.get(row["molecule_id"])
+        if molecule is None:
+            continue  # a broken reference, found already
+        expected = molecule["molar_mass_g_mol"]
         if expected and row["mass_g_mol"] and abs(row["mass_g_mol"] / expected - 1) > physics.MOLAR_MASS_RELATIVE:
             yield Finding(
                 "atomistic", row["run_id"], "mass_g_mol", shown(row["mass_g_mol"]), f"molar mass {expected:g}"
             )
-    for rows in release.batches("coarse", ["run_id", "molecule_id", "potential_id", "number_density_nm3", "spec"]):
+        reference = molecule["reference_density_kg_m3"]
+        found = mass_density_kg_m3(row["number_density_nm3"] or 0, row["mass_g_mol"] or 0)
+        if reference and found and not 1 / physics.DENSITY_RATIO < reference / found < physics.DENSITY_RATIO:
+            rule = f"within a factor {physics.DENSITY_RATIO:g} of the {found:.4g} of atomistic run {row['run_id']}"
+            yield Finding("molecules", row["molecule_id"], "reference_density_kg_m3", shown(reference), rule)
+        asked = value_at(parsed_json(row["spec"]), ("molecule", "smiles"))
+        if asked != molecule["smiles"]:
+            rule = f"{asked}, as the spec of atomistic run {row['run_id']} asks"
+            yield Finding("molecules", row["molecule_id"], "smiles", shown(molecule["smiles"]), rule)
+    columns = ["run_id", "molecule_id", "potential_id", "mass_g_mol", "number_density_nm3", "production_ps", "spec"]
+    for rows in release.batches("coarse", columns):
         for row in rows.to_pylist():
             yield from _check_coarse_row(row, potentials)
 
@@ -107,6 +134,12 @@ def _check_coarse_row(row: Mapping[str, Any], potentials: Mapping[str, Mapping[s
     if row["molecule_id"] != potential["molecule_id"]:
         rule = "the molecule of its potential"
         yield Finding("coarse", row["run_id"], "molecule_id", row["molecule_id"], rule)
+    asked = value_at(parsed_json(row["spec"]), ("production_ps_100",))
+    if asked and row["production_ps"] and row["mass_g_mol"]:
+        expected = asked * (row["mass_g_mol"] / 100) ** 0.5
+        if abs(row["production_ps"] / expected - 1) > physics.PRODUCTION_RELATIVE:
+            rule = f"about {expected:g}, as the spec asks for this mass"
+            yield Finding("coarse", row["run_id"], "production_ps", shown(row["production_ps"]), rule)
     here, there = row["number_density_nm3"], potential["number_density_nm3"]
     if here and there and abs(here / there - 1) > physics.STATE_DENSITY_RELATIVE:
         rule = f"the density {there:g} of its potential's state"
@@ -202,47 +235,116 @@ def check_mass_law(release: ReleaseTables) -> Iterator[Finding]:
         yield Finding("coarse", arrays["run_id"][breach.row], breach.field, shown(breach.value), breach.rule)
 
 
+def check_virial(release: ReleaseTables) -> Iterator[Finding]:
+    """Yield coarse rows whose pressure is not that of their g(r) and their potential."""
+    potentials = _curves(release)
+    for rows in release.batches("coarse"):
+        columns = sound_columns(rows, TABLES["coarse"])
+        if columns is None:
+            continue
+        known = np.array([name in potentials for name in columns["potential_id"]])
+        if not known.any():
+            continue
+        arrays = {name: values[known] for name, values in columns.items()}
+        arrays["potential_kj_mol"] = [potentials[name] for name in arrays["potential_id"]]
+        for breach in physics.virial_pressure(arrays):
+            yield Finding("coarse", arrays["name"][breach.row], breach.field, shown(breach.value), breach.rule)
+
+
+def _curves(release: ReleaseTables) -> dict[str, NDArray]:
+    """Return potential_id → U(r) on the grid (150,) in kJ/mol, of the potentials that have one."""
+    rows = release.read("potentials", "potential_id", "potential_kj_mol").to_pylist()
+    return {row["potential_id"]: np.array(row["potential_kj_mol"]) for row in rows if _on_grid(row["potential_kj_mol"])}
+
+
+def _on_grid(curve: Sequence[float] | None) -> bool:
+    return curve is not None and len(curve) == R_NM.size and bool(np.isfinite(curve).all())
+
+
 def check_evaluation(release: ReleaseTables) -> Iterator[Finding]:
-    """Yield scores that do not follow from D and g of the model and of the atomistic runs of the molecule.
+    """Yield evaluations that do not follow from D and g, their parent potential and their atomistic liquid.
 
-    α must lie between D / max(D_AA) and D / min(D_AA) over the replicas, whatever their weights in the mean.
+    The liquid is the mean over the atomistic runs that the parent potential of the spec was made from. Where the spec
+    names none, it is a mean over some runs of the molecule in a box of as many, and no value may lie beyond theirs.
     """
-    references = _atomistic_references(release)
-    table = TABLES["evaluation"]
+    runs, potentials = _atomistic_runs(release), _curves(release)
+    lineage = release.read("potentials", "potential_id", "parent_run_ids").to_pylist()
+    runs_of = {row["potential_id"]: row["parent_run_ids"] or () for row in lineage}
     for rows in release.batches("evaluation"):
-        columns = sound_columns(rows, table)
-        for row in range(len(columns["name"])) if columns else ():
-            name, molecule = columns["name"][row], columns["molecule_id"][row]
-            liquid = molecule, int(columns["n_beads"][row])
-            if liquid not in references:
-                rule = f"a molecule with a sound atomistic run of {liquid[1]} molecules"
-                yield Finding("evaluation", name, "molecule_id", molecule, rule)
+        columns = sound_columns(rows, TABLES["evaluation"])
+        for number in range(len(columns["name"])) if columns else ():
+            row = {name: values[number] for name, values in columns.items()}
+            parent = str(value_at(parsed_json(row["spec"]), ("parent_potential_id",)) or "")
+            if parent and parent not in runs_of:
+                yield Finding("evaluation", row["name"], "spec", shown(parent), "a value of potentials.potential_id")
+            liquids_of_row = _liquids_of(row, runs, runs_of.get(parent, ()))
+            if not liquids_of_row:
+                rule = f"a molecule with a sound atomistic run of {row['n_beads']} molecules"
+                yield Finding("evaluation", row["name"], "molecule_id", row["molecule_id"], rule)
                 continue
-            diffusions, rdf = references[liquid]
-            limits = columns["diffusion_nm2_ns"][row] / np.array([diffusions.max(), diffusions.min()])
-            alpha = columns["alpha"][row]
-            if not limits[0] * (1 - physics.ROUNDING) <= alpha <= limits[1] * (1 + physics.ROUNDING):
-                rule = f"alpha = D / D of the atomistic liquid, {limits[0]:.6g} to {limits[1]:.6g}"
-                yield Finding("evaluation", name, "alpha", shown(alpha), rule)
-            error = physics.rdf_error_of(columns["rdf"][row : row + 1], rdf[None])[0]
-            if abs(columns["rdf_error"][row] - error) > physics.RDF_ERROR_TOLERANCE:
-                rule = f"rdf_error {error:.4f} of the two curves"
-                yield Finding("evaluation", name, "rdf_error", shown(columns["rdf_error"][row]), rule)
+            for breach in _evaluation_breaches(row, liquids_of_row, potentials.get(parent)):
+                yield Finding("evaluation", row["name"], breach.field, shown(breach.value), breach.rule)
 
 
-def _atomistic_references(release: ReleaseTables) -> dict[tuple[str, int], tuple[NDArray, NDArray]]:
-    """Return (molecule, molecules in the box) → D of its replicas (n,) and their mean g(r) (150,).
+def _atomistic_runs(release: ReleaseTables) -> list[dict[str, Any]]:
+    """Return the sound atomistic runs with the kind of their force field."""
+    columns = ("run_id", "molecule_id", "n_molecules", "temperature_k", "mass_g_mol", "density_kg_m3")
+    columns += ("number_density_nm3", "diffusion_nm2_ns", "rdf", "status", "spec")
+    rows = release.read("atomistic", *columns).filter(pc.field("status") == "ok").to_pylist()
+    return [
+        row | {"kind": value_at(parsed_json(row["spec"]), ("force_field", "kind"))}
+        for row in rows
+        if _on_grid(row["rdf"]) and None not in row.values()
+    ]
 
-    Synthetic force fields are not meant, and another box is another liquid to score against.
-    """
-    found: dict[tuple[str, int], list[tuple[float, list[float]]]] = {}
-    rows = release.read("atomistic", "molecule_id", "n_molecules", "diffusion_nm2_ns", "rdf", "status", "spec")
-    for row in rows.filter(pc.field("status") == "ok").to_pylist():
-        synthetic = value_at(parsed_json(row["spec"]), ("force_field", "kind")) == "synthetic"
-        if not synthetic and row["diffusion_nm2_ns"] and row["rdf"] and len(row["rdf"]) == R_NM.size:
-            liquid = row["molecule_id"], row["n_molecules"]
-            found.setdefault(liquid, []).append((row["diffusion_nm2_ns"], row["rdf"]))
+
+def _liquids_of(row: Mapping[str, Any], runs: list[dict[str, Any]], named: Sequence[str]) -> list[list[dict[str, Any]]]:
+    """Return the sets of runs whose mean a row may be scored against: those named, else all published ones and each."""
+    box = row["molecule_id"], row["n_beads"]
+    same = [run for run in runs if (run["molecule_id"], run["n_molecules"]) == box]
+    parents = [run for run in same if run["run_id"] in named]
+    if parents:
+        return [parents]
+    published = [run for run in same if run["kind"] != "synthetic"]
+    return [published, *([run] for run in published)] if published else []
+
+
+def _evaluation_breaches(
+    row: Mapping[str, Any], liquids_of_row: list[list[dict[str, Any]]], parent: NDArray | None
+) -> Iterator[Breach]:
+    expected = [_scores_against(row, runs) for runs in liquids_of_row]
+    loose = physics.RDF_ERROR_TOLERANCE if len(expected) > 1 else 0.0
+    for name in expected[0]:
+        low, high = (limit(scores[name] for scores in expected) for limit in (min, max))
+        slack = physics.ROUNDING * (1 + abs(high)) + (loose if name.startswith("rdf_") else 0.0)
+        if not low - slack <= row[name] <= high + slack:
+            rule = f"{low:.6g} to {high:.6g}" if len(expected) > 1 else f"{low:.6g}"
+            yield Breach(0, name, row[name], f"{rule}, as of the model and its atomistic liquid")
+    liquid = liquids_of_row[0][0]
+    if row["density_1atm_kg_m3"] < liquid["density_kg_m3"] / physics.DENSITY_RATIO:
+        rule = f"within a factor {physics.DENSITY_RATIO:g} of the {liquid['density_kg_m3']:.4g} of the atomistic liquid"
+        yield Breach(0, "density_1atm_kg_m3", row["density_1atm_kg_m3"], rule)
+    curve, factor = row["potential_kj_mol"], row["scale_factor"]
+    whole = np.shape(curve) == R_NM.shape and bool(np.isfinite(curve).all())
+    if row["model"] in PARENT_MODELS and parent is not None:
+        deviation = np.abs(curve - factor * parent) / (1 + np.abs(curve)) if whole else np.inf
+        if np.max(deviation) > physics.FORCE_TOLERANCE:
+            yield Breach(0, "potential_kj_mol", "another curve", f"its parent's, times {factor:g}")
+    own = {name: np.array([value]) for name, value in row.items() if name not in ("msd_time_ps", "msd_nm2")}
+    own |= {name: np.array([liquid[name]]) for name in ("temperature_k", "mass_g_mol")}
+    own["number_density_nm3"] = own["n_beads"] / own["box_length_nm"] ** 3
+    yield from physics.friction_bounds_diffusion(own)
+    if whole:
+        yield from physics.virial_pressure(own)
+
+
+def _scores_against(row: Mapping[str, Any], runs: list[dict[str, Any]]) -> dict[str, float]:
+    """Return what the columns of an evaluation must be where its liquid is the mean of these runs."""
+    rdf = np.mean([run["rdf"] for run in runs], axis=0)
+    density = np.mean([run["number_density_nm3"] for run in runs])
     return {
-        liquid: (np.array([d for d, _ in runs]), np.mean([g for _, g in runs], axis=0))
-        for liquid, runs in found.items()
+        "alpha": row["diffusion_nm2_ns"] / np.mean([run["diffusion_nm2_ns"] for run in runs]),
+        "rdf_error": rdf_error(row["rdf"], rdf),
+        "rdf_r2": rdf_r2(row["rdf"], rdf),
+        "box_length_nm": (row["n_beads"] / density) ** (1 / 3),
     }

@@ -1,4 +1,4 @@
-"""Files, schema and descriptors: is each what SHA256SUMS, `mobcg.schema` and datapackage.json say?"""
+"""Files and schema: is each file what SHA256SUMS says, and each table what `mobcg.schema` says?"""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from mobcg.database.checks.finding import Finding, shown
-from mobcg.database.descriptor import table_schema
-from mobcg.database.manifest import CHECKSUMS, read_checksums, release_files, safe_relative_path, sha256_of
+from mobcg.database.checks.finding import Finding
+from mobcg.database.descriptor import DESCRIPTORS
+from mobcg.database.manifest import CHECKSUMS, read_checksums, release_files, sha256_of
 from mobcg.errors import InputError
-from mobcg.schema import SCHEMA_VERSION, TABLES, Table
+from mobcg.schema import SCHEMA_VERSION, Table
 
-REQUIRED_FILES = ("README.md", "LICENSE-DATA", "CITATION.cff", "CHANGELOG.md", "datapackage.json", "diff.json")
+REQUIRED_FILES = ("README.md", "LICENSE-DATA", "CITATION.cff", "CHANGELOG.md", "diff.json", *DESCRIPTORS)
 # Formats that carry values and text only; a pickle, a script or an archive of unknown content has no place here.
 PLAIN_NAMES = ("LICENSE-DATA", "SHA256SUMS", "LICENSE")
 PLAIN_SUFFIXES = (".parquet", ".json", ".md", ".cff", ".npz", ".npy", ".yaml", ".csv", ".txt", ".table", ".pot", ".xvg")
@@ -126,44 +126,11 @@ def check_schema(table: Table, path: Path) -> Iterator[Finding]:
         unit = (field.metadata or {}).get(b"unit", b"").decode()
         if unit != column.unit:
             yield Finding(table.name, "", column.name, f"unit {unit!r}", f"unit {column.unit!r}")
+        elif not older and field.metadata != table.arrow_schema.field(column.name).metadata:
+            yield Finding(table.name, "", column.name, "other metadata", "description and symbol of the schema")
     for name in found.names:
         if name not in {column.name for column in table.columns}:
             yield Finding(table.name, "", name, "an unknown column", "only columns of the schema")
     for number in range(metadata.num_row_groups):
         if metadata.row_group(number).total_byte_size > MAX_ROW_GROUP_BYTES:
             yield Finding(table.name, f"row group {number}", "", "too large", f"at most {MAX_ROW_GROUP_BYTES} bytes")
-
-
-def check_descriptor(directory: Path, sound: set[str]) -> Iterator[Finding]:
-    """Yield where datapackage.json does not describe the files beside it."""
-    name = "datapackage.json"
-    if name not in sound:
-        return
-    try:
-        content = json.loads((directory / name).read_text(encoding="utf-8"))
-        resources = {str(entry["path"]): entry for entry in content["resources"]}
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
-        yield Finding(name, "", "", f"{type(error).__name__}: {error}", "a Frictionless Data Package")
-        return
-    for path in resources:
-        try:
-            safe_relative_path(path, name)
-        except InputError as error:
-            yield Finding(name, path, "path", path, error.allowed)
-    for table in TABLES.values():
-        path = directory / "data" / f"{table.name}.parquet"
-        entry = resources.get(f"data/{table.name}.parquet", {})
-        parquet = pq.ParquetFile(path)
-        footer = parquet.schema_arrow.metadata
-        expected = {
-            "bytes": path.stat().st_size,
-            "hash": f"sha256:{sha256_of(path)}",
-            "rows": parquet.metadata.num_rows,
-        }
-        if footer[b"schema_version"].decode() == SCHEMA_VERSION:
-            expected["schema"] = table_schema(table)
-        for field, value in expected.items():
-            if entry.get(field) != value:
-                yield Finding(name, table.name, field, shown(entry.get(field)), f"{field} {shown(value)} of the file")
-        if footer[b"data_version"].decode() != content.get("version"):
-            yield Finding(table.name, "", "data_version", footer[b"data_version"].decode(), "one version for all files")

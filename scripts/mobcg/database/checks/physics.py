@@ -13,8 +13,14 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from mobcg.pair import R_NM, force
-from mobcg.units import KG_M3_PER_G_MOL_NM3, NM2_NS_PER_NM2_PS
+from mobcg.observables import finite_size_factor
+from mobcg.pair import BIN_WIDTH_NM, R_NM, force
+from mobcg.units import (
+    BAR_PER_KJ_MOL_NM3,
+    BOLTZMANN_KJ_MOL_K,
+    KG_M3_PER_G_MOL_NM3,
+    NM2_NS_PER_NM2_PS,
+)
 
 Columns = Mapping[str, NDArray]
 
@@ -36,8 +42,21 @@ MASS_LAW_RELATIVE = 0.1
 TEMPERATURE_RELATIVE = 0.05
 MOLAR_MASS_RELATIVE = 0.005
 STATE_DENSITY_RELATIVE = 0.01
+PRODUCTION_RELATIVE = 0.02  # a whole number of frames
 RDF_ERROR_TOLERANCE = 0.02
 SCORE_RDF_ERROR = 0.1
+# Virial pressure on the bins of the grid: part of the sum of its contributions, all counted positive, plus standard
+# errors. The bins cost 0.5 % of them at most.
+VIRIAL_RELATIVE = 0.02
+VIRIAL_SIGMA = 6.0
+# What a friction leaves of D, in units of kT / (friction of a bead): at most 1 against a background at rest; beads
+# that drag their neighbours along reach 0.9.
+DRAG_LIMIT = {"nose_hoover": np.inf, "langevin": 1.1, "dpd": 2.0}
+DPD_CUTOFF_NM = 1.0
+# S(e, α) is a norm: its error is at most that of e and α together, and about that to first order.
+SCORE_SE_LEAST, SCORE_SE_MOST = 0.5, 1.01
+# A density at 1 atm or from experiment lies within this factor of that of the atomistic liquid, in any wrong unit not.
+DENSITY_RATIO = 10.0
 
 
 @dataclass(frozen=True)
@@ -126,10 +145,46 @@ def thermostat_holds(rows: Columns) -> Iterator[Breach]:
     yield from _breaches(off, "temperature_measured_k", rows["temperature_measured_k"], "temperature within 5 %")
 
 
+def finite_size(count: str) -> Callable[[Columns], Iterator[Breach]]:
+    """Return the check D_∞ = D f(N) of Yeh and Hummer for a table whose number of particles is the column `count`."""
+
+    def check(rows: Columns) -> Iterator[Breach]:
+        corrected = rows["diffusion_yh_nm2_ns"]
+        expected = rows["diffusion_nm2_ns"] * finite_size_factor(rows[count])
+        off = np.abs(corrected - expected) > ROUNDING * np.abs(expected)
+        yield from _breaches(off, "diffusion_yh_nm2_ns", corrected, f"D times the finite-size factor of {count}")
+
+    return check
+
+
 def friction_fits_thermostat(rows: Columns) -> Iterator[Breach]:
     """Friction is 0 under Nosé-Hoover."""
     off = (rows["thermostat"] == "nose_hoover") & (rows["friction_1_ps"] != 0)
     yield from _breaches(off, "friction_1_ps", rows["friction_1_ps"], "no friction under Nosé-Hoover")
+
+
+def friction_bounds_diffusion(rows: Columns) -> Iterator[Breach]:
+    """D ≤ kT / (m γ) under Langevin friction, and of that order under DPD, where a bead has 4π/9 ρ r_c³ times γ."""
+    neighbours = 4 / 9 * np.pi * DPD_CUTOFF_NM**3 * rows["number_density_nm3"]
+    bead_friction = rows["friction_1_ps"] * np.where(rows["thermostat"] == "dpd", neighbours, 1.0)
+    free = BOLTZMANN_KJ_MOL_K * rows["temperature_k"] / rows["mass_g_mol"]
+    limits = np.array([DRAG_LIMIT.get(name, np.inf) for name in rows["thermostat"]])
+    off = rows["diffusion_nm2_ns"] / NM2_NS_PER_NM2_PS * bead_friction > limits * free
+    yield from _breaches(
+        off, "friction_1_ps", rows["friction_1_ps"], "a friction that lets the beads diffuse as they do"
+    )
+
+
+def virial_pressure(rows: Columns) -> Iterator[Breach]:
+    """p = ρkT + (2π/3) ρ² ∫ F g r³ dr, with the potential that was run (`potential_kj_mol`) and its own g(r)."""
+    density = rows["number_density_nm3"]
+    ideal = density * BOLTZMANN_KJ_MOL_K * rows["temperature_k"] * BAR_PER_KJ_MOL_NM3
+    strength = np.array([force(potential) for potential in rows["potential_kj_mol"]])
+    pairs = BAR_PER_KJ_MOL_NM3 * 2 * np.pi / 3 * density[:, None] ** 2 * strength * rows["rdf"] * R_NM**3 * BIN_WIDTH_NM
+    pressure, contributions = ideal + pairs.sum(axis=1), ideal + np.abs(pairs).sum(axis=1)
+    allowed = VIRIAL_RELATIVE * contributions + VIRIAL_SIGMA * np.nan_to_num(rows["pressure_bar_se"])
+    off = np.abs(rows["pressure_bar"] - pressure) > allowed
+    yield from _breaches(off, "pressure_bar", rows["pressure_bar"], "the virial pressure of g(r) and the potential")
 
 
 def score_of_parts(rows: Columns) -> Iterator[Breach]:
@@ -137,6 +192,19 @@ def score_of_parts(rows: Columns) -> Iterator[Breach]:
     expected = np.hypot(rows["rdf_error"] / SCORE_RDF_ERROR, np.log(rows["alpha"]) / np.log(2))
     off = np.abs(rows["score"] - expected) > ROUNDING * (1 + expected)
     yield from _breaches(off, "score", rows["score"], "score = sqrt((rdf_error/0.1)² + (ln alpha/ln 2)²)")
+
+
+def errors_of_scores(rows: Columns) -> Iterator[Breach]:
+    """SE(α)/α is at least SE(D)/D; SE(S) is what SE(e) and SE(α) make, whether to first order or integrated."""
+    alpha_se = rows["alpha_se"]
+    least = rows["alpha"] * rows["diffusion_nm2_ns_se"] / rows["diffusion_nm2_ns"]
+    yield from _breaches(alpha_se < least * (1 - ROUNDING), "alpha_se", alpha_se, "at least the relative error of D")
+    parts = rows["rdf_error"] / SCORE_RDF_ERROR, np.log(rows["alpha"]) / np.log(2)
+    errors = rows["rdf_error_se"] / SCORE_RDF_ERROR, alpha_se / rows["alpha"] / np.log(2)
+    first_order = np.hypot(parts[0] * errors[0], parts[1] * errors[1]) / np.maximum(np.hypot(*parts), 1e-12)
+    score_se = rows["score_se"]
+    off = (score_se < SCORE_SE_LEAST * first_order) | (score_se > SCORE_SE_MOST * np.hypot(*errors))
+    yield from _breaches(off, "score_se", score_se, "the error that those of rdf_error and alpha make")
 
 
 def mass_law(rows: Columns) -> Iterator[Breach]:
@@ -161,18 +229,13 @@ def mass_law(rows: Columns) -> Iterator[Breach]:
                 yield Breach(row, "diffusion_nm2_ns", float(rows["diffusion_nm2_ns"][row]), rule)
 
 
-def rdf_error_of(rdf: NDArray, reference: NDArray) -> NDArray[np.float64]:
-    """Return ∫ |g − g_ref| dr / ∫ g_ref dr over 0.1 to 1.5 nm for curves (n, 150)."""
-    inside = R_NM >= 0.1
-    return np.abs(rdf - reference)[:, inside].sum(axis=1) / reference[:, inside].sum(axis=1)
-
-
 # Checks that look at one row at a time; `mass_law` and those across tables are called by name.
 ROW_CHECKS: dict[str, tuple[Callable[[Columns], Iterator[Breach]], ...]] = {
     "atomistic": (
         rdf_tail,
         curves_of_equal_length,
         diffusion_matches_msd,
+        finite_size("n_molecules"),
         box_and_number_density("n_molecules"),
         mass_density,
     ),
@@ -181,9 +244,19 @@ ROW_CHECKS: dict[str, tuple[Callable[[Columns], Iterator[Breach]], ...]] = {
         rdf_tail,
         curves_of_equal_length,
         diffusion_matches_msd,
+        finite_size("n_beads"),
         box_and_number_density("n_beads"),
         thermostat_holds,
         friction_fits_thermostat,
+        friction_bounds_diffusion,
     ),
-    "evaluation": (rdf_tail, curves_of_equal_length, diffusion_matches_msd, friction_fits_thermostat, score_of_parts),
+    "evaluation": (
+        rdf_tail,
+        curves_of_equal_length,
+        diffusion_matches_msd,
+        finite_size("n_beads"),
+        friction_fits_thermostat,
+        score_of_parts,
+        errors_of_scores,
+    ),
 }

@@ -28,6 +28,8 @@ SPEC_COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
         "replica": ("replica",),
     },
     "potentials": {
+        "molecule_id": ("molecule_id",),
+        "temperature_k": ("temperature_k",),
         "parent_run_ids": ("parent_run_ids",),
         "pressure_corrected": ("pressure_correction",),
         "scale_factor": ("scale_factor",),
@@ -39,7 +41,12 @@ SPEC_COLUMNS: dict[str, dict[str, tuple[str, ...]]] = {
         "friction_1_ps": ("friction_1_ps",),
         "n_beads": ("n_beads",),
     },
-    "evaluation": {},
+    "evaluation": {
+        "molecule_id": ("molecule_id",),
+        "model": ("model",),
+        "scale_factor": ("scale_factor",),
+        "replica": ("replica",),
+    },
 }
 
 
@@ -84,16 +91,15 @@ def check_rows(release: ReleaseTables, table: Table) -> Iterator[Finding]:
     """Yield values that the schema forbids, ids that do not recompute, and impossible physics."""
     for rows in release.batches(table.name):
         names = row_names(rows, table)
-        excused = np.zeros(len(rows), bool)
+        failed = np.zeros(len(rows), bool)
         if "status" in rows.column_names:
             failed = np.array([status != "ok" for status in rows["status"].to_pylist()])
             explained = np.array([bool(reason) for reason in rows["reason"].to_pylist()])
             for row in np.flatnonzero(failed & ~explained):
                 yield Finding(table.name, names[row], "reason", "nothing", "a failed run has a reason")
-            excused = explained
         for column in table.columns:
             if column.name in rows.column_names:
-                for row, value, rule in _check_column(rows[column.name], column, excused):
+                for row, value, rule in _check_column(rows[column.name], column, failed):
                     yield Finding(table.name, names[row], column.name, shown(value), rule)
         if "spec" in rows.column_names:
             for row, field, value, rule in _check_specs(rows, table):
@@ -104,13 +110,13 @@ def check_rows(release: ReleaseTables, table: Table) -> Iterator[Finding]:
                 yield Finding(table.name, sound["name"][breach.row], breach.field, shown(breach.value), breach.rule)
 
 
-def _check_column(values: pa.ChunkedArray, column: Column, excused: NDArray) -> Iterator[tuple[int, Any, str]]:
+def _check_column(values: pa.ChunkedArray, column: Column, failed: NDArray) -> Iterator[tuple[int, Any, str]]:
     """Yield row, value and rule for the values of one column that may not be so."""
     missing = values.is_null().to_numpy()
     if column.required:
         yield from ((int(row), None, "never null") for row in np.flatnonzero(missing))
     elif column.expected:
-        yield from ((int(row), None, "null only with a reason") for row in np.flatnonzero(missing & ~excused))
+        yield from ((int(row), None, "null only of a run that failed") for row in np.flatnonzero(missing & ~failed))
     if column.allowed:
         known = pc.is_in(values, pa.array(column.allowed)).to_numpy() | missing
         allowed = f"one of {', '.join(column.allowed)}"
@@ -139,7 +145,7 @@ def _numbers(values: pa.ChunkedArray) -> tuple[NDArray, NDArray]:
 
 
 def _breaks_limits(numbers: NDArray, column: Column) -> Iterator[tuple[NDArray, str]]:
-    yield ~np.isfinite(numbers), "a finite number; what is missing is null, with a reason"
+    yield ~np.isfinite(numbers), "a finite number; what is missing is null"
     if column.minimum is not None:
         yield numbers < column.minimum, f"at least {column.minimum:g}"
     if column.maximum is not None:
@@ -149,7 +155,7 @@ def _breaks_limits(numbers: NDArray, column: Column) -> Iterator[tuple[NDArray, 
 
 
 def sound_columns(rows: pa.Table, table: Table) -> dict[str, NDArray] | None:
-    """Return the rows with status ok as arrays for `mobcg.database.physics`; None where curves are not on the grid."""
+    """Return the rows with status ok and whole, finite curves as arrays for the checks of physics; None without any."""
     if table.name not in physics.ROW_CHECKS:
         return None
     whole = np.array([status == "ok" for status in rows["status"].to_pylist()])
@@ -169,7 +175,10 @@ def sound_columns(rows: pa.Table, table: Table) -> dict[str, NDArray] | None:
     # A release of an older minor version lacks the columns that came later.
     there = [column for column in table.columns if _wanted(column) and column.name in kept.column_names]
     arrays = {column.name: as_array(kept[column.name], column) for column in there}
-    return {**arrays, "name": np.array(row_names(kept, table), dtype=object)}
+    arrays["name"] = np.array(row_names(kept, table), dtype=object)
+    curves = [arrays[column.name] for column in there if column.on_grid and column.expected]
+    finite = np.all([np.isfinite(curve).all(axis=1) for curve in curves], axis=0)
+    return {name: values[finite] for name, values in arrays.items()} if finite.any() else None
 
 
 def _wanted(column: Column) -> bool:
