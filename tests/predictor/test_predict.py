@@ -240,7 +240,7 @@ class Distances:
         self.best, self.first = best, describe(states).rdf[0].sum()
 
     def distance(self, structure):
-        return 1.5 * np.minimum(np.abs(structure.rdf.sum(axis=1) / self.first - self.best) / 0.005, 2)
+        return 6 * np.minimum(np.abs(structure.rdf.sum(axis=1) / self.first - self.best) / 0.005, 2)
 
 
 @pytest.mark.parametrize(("best", "found"), [(1.0045, 1.0045), (0.9916, 0.9916), (1.022, 1.0162), (1.1, 1.0)])
@@ -261,7 +261,7 @@ def test_a_rescaling_is_the_reason_that_is_given_and_one_at_the_end_of_its_range
 
     kept, ended = told(1.0075), told(1.0225)
     assert (kept.verdict[0], ended.verdict[0]) == (EDGE, OUTSIDE)
-    assert "g(r) was rescaled by 1.0075" in kept.reasons[0][0]
+    assert "g(r) was rescaled by 1.007" in kept.reasons[0][0]
     assert any("rescaled by 1.0162" in reason for reason in ended.reasons[0])
 
 
