@@ -13,6 +13,8 @@ SHELL := /bin/bash
 SCALE ?= demo
 SCALE_NAME := $(basename $(notdir $(SCALE)))
 CORES ?= $(shell nproc)
+# A scale with force matching needs the libraries of the many-body models too.
+EXTRA := $(if $(shell grep -ls '^forcematch:' $(SCALE) config/scale/$(SCALE).yaml),forcematch)
 export PATH := $(CURDIR)/.venv/bin:$(subst $() ,:,$(wildcard $(CURDIR)/.conda/*/bin)):$(PATH)
 export OMP_NUM_THREADS := 1
 SNAKEMAKE := snakemake --profile profiles/workstation --config scale=$(SCALE)
@@ -21,7 +23,7 @@ help:
 	@sed -n 's/^# \(make .*\)/\1/p' Makefile
 
 setup:
-	@scripts/setup.sh
+	@scripts/setup.sh $(EXTRA)
 
 doctor: setup
 	@mobcg doctor
@@ -38,7 +40,6 @@ release: setup
 	@echo "Release: releases/$$(cat results/$(SCALE_NAME)/release.txt)   Report: results/$(SCALE_NAME)/report/report.html"
 
 forcematch: setup
-	@scripts/setup.sh forcematch
 	@python -m mobcg.controller
 	@exec $(SNAKEMAKE) --cores $(CORES) --logger mobcg --logger-mobcg-scale $(SCALE) --logger-mobcg-target forcematch -- forcematch
 	@echo "Report: results/$(SCALE_NAME)/forcematch/report.md"

@@ -9,7 +9,7 @@ from snakemake.utils import min_version
 
 from mobcg.controller import hold, living_owner, stop_with_jobs
 from mobcg.errors import InputError
-from mobcg.__main__ import checked_plan
+from mobcg.__main__ import runnable_plan
 from mobcg.plan import canonical_json, molecule_rows, record_files, run_id, scored_fits, seed
 
 min_version("9.10")
@@ -19,7 +19,7 @@ configfile: "config/config.yaml"
 
 
 try:
-    PLAN = checked_plan(config)
+    PLAN = runnable_plan(config)
 except InputError as error:
     raise WorkflowError(str(error)) from None
 

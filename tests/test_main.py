@@ -10,7 +10,8 @@ import pytest
 import yaml
 
 from mobcg import __version__
-from mobcg.__main__ import main
+from mobcg.__main__ import main, runnable_plan
+from mobcg.errors import InputError
 
 REPOSITORY = Path(__file__).parents[1]
 needs_gromacs = pytest.mark.skipif(
@@ -31,6 +32,22 @@ def call(cwd: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(
         [sys.executable, "-m", "mobcg", *arguments], cwd=cwd, capture_output=True, text=True, check=False
     )
+
+
+def test_a_missing_library_stops_a_run_and_no_estimate(house: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("mobcg.__main__.FORCE_MATCHING_LIBRARIES", {"schnet": "no_such_library"})
+    with pytest.raises(InputError, match=r"no Python module no_such_library.*setup\.sh forcematch"):
+        runnable_plan({"version": "2026.11.0", "scale": "pilot"})
+    assert main(["estimate", "--scale", "pilot"]) == 0
+
+
+@pytest.mark.parametrize("scale", ["demo", "pilot", "study", "workstation", "paper"])
+def test_make_installs_the_libraries_that_a_scale_needs(scale: str) -> None:
+    matched = "forcematch" in yaml.safe_load((REPOSITORY / f"config/scale/{scale}.yaml").read_text())
+    words = ["make", "--no-print-directory", "-n", "setup", f"SCALE={scale}"]
+    bare = {name: value for name, value in os.environ.items() if not name.startswith("MAKE")}
+    told = subprocess.run(words, cwd=REPOSITORY, env=bare, capture_output=True, text=True, check=True).stdout
+    assert told.split() == ["scripts/setup.sh", *(["forcematch"] if matched else [])]
 
 
 def test_version(capsys: pytest.CaptureFixture) -> None:

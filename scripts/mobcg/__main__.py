@@ -21,6 +21,23 @@ from mobcg.errors import InputError, SimulationError
 FORCE_MATCHING_LIBRARIES = {"schnet": "graph_pes", "hipnn": "hippynn"}
 
 
+def runnable_plan(content: Mapping[str, Any]) -> Any:
+    """Return the plan of a configuration after the libraries of its models were looked for too.
+
+    Raises
+    ------
+    InputError
+        Anything in the configuration is wrong, or a library is missing.
+    """
+    plan = checked_plan(content)
+    for model in dict.fromkeys(fit["model"] for fit in plan.forcematch.fits.values()):
+        library = FORCE_MATCHING_LIBRARIES.get(model)
+        if library is not None and find_spec(library) is None:
+            advice = "Run `scripts/setup.sh forcematch`, or take the model out of the section forcematch."
+            raise InputError(f"scale {plan.scale.name}", model, f"no Python module {library}", "its library", advice)
+    return plan
+
+
 def checked_plan(content: Mapping[str, Any]) -> Any:
     """Return the plan of a configuration after the chemistry of every molecule was checked too.
 
@@ -32,11 +49,6 @@ def checked_plan(content: Mapping[str, Any]) -> Any:
     from mobcg.plan import load_plan
 
     plan = load_plan(content)
-    for model in dict.fromkeys(fit["model"] for fit in plan.forcematch.fits.values()):
-        library = FORCE_MATCHING_LIBRARIES.get(model)
-        if library is not None and find_spec(library) is None:
-            advice = "Run `scripts/setup.sh forcematch`, or take the model out of the section forcematch."
-            raise InputError(f"scale {plan.scale.name}", model, f"no Python module {library}", "its library", advice)
     if shutil.which("gmx") is None and "GMXDATA" not in os.environ:
         # A login node need not have GROMACS; each job checks its molecule again before it simulates.
         print("mobcg: no gmx here, so force-field terms are checked by the jobs only", file=sys.stderr)
