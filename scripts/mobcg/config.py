@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationErr
 from pydantic.json_schema import models_json_schema
 
 from mobcg.errors import InputError
-from mobcg.schema import MODELS
+from mobcg.schema import MODELS, TRAINED_MODELS
 
 Identifier = Annotated[str, Field(pattern=r"^[a-z0-9-]+$", max_length=64)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -464,7 +464,7 @@ class Scale(Section):
 
     @model_validator(mode="after")
     def _scored_models_are_trained(self) -> Scale:
-        asked = {"bag2024" if name == "bag2024" else "mobcg" for name in self.evaluation.models if "ibi" not in name}
+        asked = {TRAINED_MODELS[name] for name in self.evaluation.models if name in TRAINED_MODELS}
         missing = asked.difference(self.predictor.models) if self.extends is None else ()
         if missing:
             raise ValueError(f"evaluation.models: {', '.join(sorted(missing))} is not among predictor.models")

@@ -47,8 +47,8 @@ ROW_S = 1e-3
 LEARN_S = {"pair_fm": 8e-5, "schnet": 6e-5, "hipnn": 4e-4}
 FIELD_S = {"pair_fm": 1e-6, "schnet": 3e-5, "hipnn": 1.4e-4}
 FIELD_STEP_FS = 9.0
-# Configurations that centres of mass are held at, each after a stretch that is discarded or free.
-HELD_RUNS, HELD_EXTRA_PS = 6, 13.0
+# Configurations that centres of mass are held at; before each 5 ps are discarded, and four of them follow 10 ps free.
+HELD_RUNS, HELD_EXTRA_PS = 6, 5 + 10 * 4 / 6
 FIELD_BYTES = 3e5
 
 # What starting a job costs beside the step itself: Snakemake alone, and with a scheduler between.

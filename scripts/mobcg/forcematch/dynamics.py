@@ -97,7 +97,7 @@ class Run:
     @property
     def n_molecules(self) -> int:
         """Number of molecules."""
-        return int(self.beads.molecules.max()) + 1
+        return self.beads.n_molecules
 
     @property
     def pressure_bar(self) -> tuple[float, float]:
@@ -179,7 +179,7 @@ def simulate(
         raise ValueError(f"{production_ps:g} ps of production are no run")
     start = whole_molecules(positions_nm, beads, box_length_nm)
     step_fs = time_step_fs or longest_step_fs(model, beads, start, box_length_nm, temperature_k)
-    unit = time_unit(float(beads.masses_g_mol.sum()) / (int(beads.molecules.max()) + 1))
+    unit = time_unit(float(beads.masses_g_mol.sum()) / beads.n_molecules)
     plan = _Plan.of(ensemble, step_fs, FRAME_PS_100 * unit, equilibration_ps, production_ps)
     asked = [plan.settling, plan.producing, step_fs, ensemble, temperature_k, box_length_nm, seed, pressure_bar]
     identity = _identity(asked, model, beads, start)
@@ -203,13 +203,13 @@ def simulate(
     )
 
 
-def fingerprint(model: Field) -> hashlib._Hash:
-    """Return the SHA-256 of all numbers of a field."""
+def fingerprint(model: Field) -> str:
+    """Return the SHA-256 of all numbers of a field, in hexadecimal."""
     digest = hashlib.sha256()
     for name, value in model.state_dict().items():
         if isinstance(value, torch.Tensor):  # hippynn keeps constants of its own among them
             digest.update(name.encode() + value.detach().cpu().contiguous().numpy().tobytes())
-    return digest
+    return digest.hexdigest()
 
 
 def steps_per_second(
@@ -299,8 +299,7 @@ class _State:
 
 def _identity(asked: list, model: Field, beads: Beads, start_nm: NDArray) -> str:
     """Return a hash of all that decides about a run."""
-    digest = fingerprint(model)
-    digest.update(json.dumps(asked).encode())
+    digest = hashlib.sha256(json.dumps([fingerprint(model), asked]).encode())
     for array in (start_nm, beads.kinds, beads.molecules, beads.masses_g_mol, beads.bonds):
         digest.update(np.ascontiguousarray(array).tobytes())
     return digest.hexdigest()

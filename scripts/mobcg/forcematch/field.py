@@ -45,6 +45,11 @@ class Beads:
         """Return the number of beads."""
         return len(self.kinds)
 
+    @property
+    def n_molecules(self) -> int:
+        """Number of molecules."""
+        return int(self.molecules.max()) + 1
+
     @classmethod
     def single(cls, n_molecules: int, mass_g_mol: float) -> Beads:
         """Return one bead a molecule."""
@@ -132,6 +137,16 @@ def pairs_within(positions_nm: NDArray, box_length_nm: float, reach_nm: float) -
         found.append(tree.query_pairs(reach_nm, output_type="ndarray") + frame * len(positions))
     first, second = torch.from_numpy(np.concatenate(found).astype(np.int64)).T.contiguous()
     return Pairs(first, second)
+
+
+def smallest_distance_nm(positions_nm: NDArray, beads: Beads, box_length_nm: float, reach_nm: float) -> float:
+    """Return the smallest distance between beads (beads, 3) of two molecules, infinite where none are within reach."""
+    pairs = pairs_within(positions_nm[None], box_length_nm, reach_nm)
+    first, second = pairs.first.numpy(), pairs.second.numpy()
+    apart = positions_nm[first] - positions_nm[second]
+    apart -= box_length_nm * np.round(apart / box_length_nm)
+    squared = (apart**2).sum(axis=1)[beads.molecules[first] != beads.molecules[second]]
+    return float(np.sqrt(squared.min(initial=np.inf)))
 
 
 def evaluate(

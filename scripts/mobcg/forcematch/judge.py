@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mobcg.forcematch.dynamics import Run
-from mobcg.forcematch.field import Beads, pairs_within
+from mobcg.forcematch.field import Beads, pairs_within, smallest_distance_nm
 from mobcg.forcematch.molecules import centres_of_mass, whole_molecules
 from mobcg.observables import FIT_WINDOW_TAU, BeadTrajectory, mean_squared_displacement
 from mobcg.units import FS_PER_PS, reduced_time_ps, thermal_energy_kj_mol
@@ -37,6 +37,7 @@ CELL_MOLECULES = 8
 # Condens. Matter 11, 5415 (1999)); the slowest atomistic liquid here, mesitylene, has 0.006.
 FROZEN_DIFFUSION = 0.002
 FRAMES_LOOKED_AT = 50
+REACH_NM = 1.0  # within which every liquid has neighbours
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class Liquid:
         """Return that of some frames (frames, beads, 3), wrapped or not."""
         frames = _some(frames_nm)
         whole = np.stack([whole_molecules(frame, beads, box_length_nm) for frame in frames])
-        closest = min(_closest_nm(frame, beads, box_length_nm) for frame in frames)
+        reach_nm = min(REACH_NM, box_length_nm / 2)
+        closest = min(smallest_distance_nm(frame, beads, box_length_nm, reach_nm) for frame in frames)
         return cls(closest, unevenness(centres_of_mass(whole, beads), box_length_nm))
 
 
@@ -78,9 +80,9 @@ def judge(run: Run, liquid: Liquid) -> Verdict:
     collapse = collapsed(run.trajectory, run.beads, liquid)
     if collapse is not None:
         return Verdict("collapsed", collapse)
-    asked, measured = run.trajectory.temperature_k, float(run.temperatures_k.mean())
-    if not abs(measured / asked - 1) <= TEMPERATURE_TOLERANCE:
-        return Verdict("unstable", f"The temperature is {measured:.1f} K instead of {asked:g} K.")
+    off = wrong_temperature(run.temperatures_k, run.trajectory.temperature_k)
+    if off is not None:
+        return Verdict("unstable", off)
     drift = energy_drift_kt_ns(run)
     least = max(DRIFT_TOLERANCE_KT_NS, DRIFT_SEEN_KT * FS_PER_PS / run.times_ps[-1])
     if not abs(drift) <= least:
@@ -89,7 +91,17 @@ def judge(run: Run, liquid: Liquid) -> Verdict:
     found = moving(run.centres)
     if found.status == "frozen":
         return found
-    return Verdict("stable", f"{found.reason} {measured:.1f} K, drift {drift:+.1g} kT per bead and ns.")
+    return Verdict(
+        "stable", f"{found.reason} {run.temperatures_k.mean():.1f} K, drift {drift:+.1g} kT per bead and ns."
+    )
+
+
+def wrong_temperature(temperatures_k: NDArray, asked_k: float) -> str | None:
+    """Return by how much the mean of a series is off the temperature asked for, or None where it is not."""
+    measured = float(temperatures_k.mean())
+    if abs(measured / asked_k - 1) <= TEMPERATURE_TOLERANCE:
+        return None
+    return f"The temperature is {measured:.1f} K instead of {asked_k:g} K."
 
 
 def moving(centres: BeadTrajectory) -> Verdict:
@@ -156,15 +168,6 @@ def reduced_diffusion(centres: BeadTrajectory) -> float:
     first = max(1, round(last * FIT_WINDOW_TAU[0] / FIT_WINDOW_TAU[1]))
     slope = (msd[last] - msd[first]) / (last - first) / centres.frame_ps / 6
     return float(slope * tau_ps * centres.number_density_nm3 ** (2 / 3))
-
-
-def _closest_nm(positions_nm: NDArray, beads: Beads, box_length_nm: float) -> float:
-    pairs = pairs_within(positions_nm[None], box_length_nm, min(1.0, box_length_nm / 2))
-    first, second = pairs.first.numpy(), pairs.second.numpy()
-    between = beads.molecules[first] != beads.molecules[second]
-    apart = positions_nm[first[between]] - positions_nm[second[between]]
-    apart -= box_length_nm * np.round(apart / box_length_nm)
-    return float(np.sqrt(np.min(np.sum(apart**2, axis=1), initial=np.inf)))
 
 
 def _some(frames: NDArray) -> NDArray[np.float64]:

@@ -35,7 +35,7 @@ from mobcg.errors import InputError, SimulationError
 from mobcg.forcematch.beads_of import beads_of
 from mobcg.forcematch.dynamics import Run, fingerprint, simulate
 from mobcg.forcematch.field import Beads, Field
-from mobcg.forcematch.judge import TEMPERATURE_TOLERANCE, Liquid, Verdict, collapsed, energy_drift_kt_ns, judge, moving
+from mobcg.forcematch.judge import Liquid, Verdict, collapsed, energy_drift_kt_ns, judge, moving, wrong_temperature
 from mobcg.forcematch.pair_fm import PairForce
 from mobcg.forcematch.starts import relaxed, resized
 from mobcg.forcematch.storage import load
@@ -120,7 +120,7 @@ def starts(spec: Spec, trajectories: Sequence[BeadTrajectory]) -> list[Start]:
         beads, edge_nm = beads_of(trajectory), trajectory.box_length_nm
         liquid = Liquid.of(trajectory.positions_nm, beads, edge_nm)
         bead_rdf = None
-        if beads_per_molecule(beads) > 1:
+        if trajectory.beads_per_molecule > 1:
             bead_rdf = radial_distribution(trajectory.positions_nm, edge_nm, molecules=beads.molecules).rdf
         positions = trajectory.positions_nm[frame]
         if spec["n_molecules"] is not None:
@@ -128,11 +128,6 @@ def starts(spec: Spec, trajectories: Sequence[BeadTrajectory]) -> list[Start]:
             positions, beads, edge_nm = resized(positions, beads, edge_nm, spec["n_molecules"], seed)
         found.append(Start(beads, positions, edge_nm, trajectory.temperature_k, liquid, bead_rdf))
     return found
-
-
-def beads_per_molecule(beads: Beads) -> int:
-    """Return how many beads a molecule has."""
-    return len(beads) // (int(beads.molecules.max()) + 1)
 
 
 def judged(
@@ -181,8 +176,8 @@ def judged(
 
 def _mark(model: Field | NDArray) -> str:
     """Return what tells the numbers of two models apart: finished runs are those of this very one."""
-    digest = fingerprint(model) if isinstance(model, Field) else hashlib.sha256(np.ascontiguousarray(model).tobytes())
-    return digest.hexdigest()[:12]
+    digest = fingerprint(model) if isinstance(model, Field) else hashlib.sha256(model.tobytes()).hexdigest()
+    return digest[:12]
 
 
 def _many_body(
@@ -240,10 +235,9 @@ def density_at_1atm(run: Run, settling_ps: float, start: Start) -> dict[str, Any
     if run.failure is not None:
         return {"verdict": NO_DENSITY if run.burst else "unstable", "reason": run.failure}
     settled, n_molecules = int((run.times_ps < settling_ps).sum()), run.n_molecules
-    measured = float(run.temperatures_k[settled:].mean())
-    if not abs(measured / start.temperature_k - 1) <= TEMPERATURE_TOLERANCE:
-        reason = f"The temperature at 1 atm is {measured:.1f} K instead of {start.temperature_k:g} K."
-        return {"verdict": "unstable", "reason": reason}
+    off = wrong_temperature(run.temperatures_k[settled:], start.temperature_k)
+    if off is not None:
+        return {"verdict": "unstable", "reason": off}
     mass_g_mol = float(run.beads.masses_g_mol.sum()) / n_molecules
     npt = npt_density(run.volumes_nm3, settled, n_molecules, mass_g_mol, start.box_length_nm**3)
     if npt.density_kg_m3 is None:
@@ -253,7 +247,7 @@ def density_at_1atm(run: Run, settling_ps: float, start: Start) -> dict[str, Any
 
 
 def _row(spec: Spec, start: Start, number: int, ensemble: str) -> dict[str, Any]:
-    n_molecules = int(start.beads.molecules.max()) + 1
+    n_molecules = start.beads.n_molecules
     return {
         "model": spec["model"],
         "start": number,
@@ -300,7 +294,7 @@ def _of_run(run: Run) -> dict[str, Any]:
 
 def structure_of_beads(run: Run) -> dict[str, Any]:
     """Return g(r) of beads of different molecules; nothing for one bead a molecule, whose g(r) is that of centres."""
-    if beads_per_molecule(run.beads) == 1:
+    if len(run.beads) == run.n_molecules:
         return {}
     box_nm, molecules = run.trajectory.box_length_nm, run.beads.molecules
     inter = radial_distribution(run.trajectory.positions_nm, box_nm, molecules=molecules)
@@ -394,7 +388,7 @@ def failed(spec: Spec, trajectory: BeadTrajectory, reason: str) -> dict[str, Any
         "start": 0,
         "ensemble": "nvt",
         "n_beads": n_beads,
-        "n_molecules": n_beads if trajectory.molecule is None else n_beads // len(trajectory.molecule),
+        "n_molecules": n_beads // trajectory.beads_per_molecule,
         "temperature_k": trajectory.temperature_k,
         "verdict": "failed",
         "reason": reason,

@@ -19,7 +19,7 @@ def whole_molecules(positions_nm: NDArray, beads: Beads, box_length_nm: float) -
 def centres_of_mass(positions_nm: NDArray, beads: Beads) -> NDArray[np.float64]:
     """Return (…, molecules, 3) centres of mass of whole molecules, (…, beads, 3)."""
     weighted = np.moveaxis(np.asarray(positions_nm, np.float64) * beads.masses_g_mol[:, None], -2, 0)
-    sums = np.zeros((int(beads.molecules.max()) + 1, *weighted.shape[1:]))
+    sums = np.zeros((beads.n_molecules, *weighted.shape[1:]))
     np.add.at(sums, beads.molecules, weighted)
     masses = np.bincount(beads.molecules, beads.masses_g_mol)
     return np.moveaxis(sums, 0, -2) / masses[:, None]

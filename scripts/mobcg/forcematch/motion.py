@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mobcg.forcematch.field import Beads, Field, Pairs, evaluate, pairs_within
+from mobcg.forcematch.field import Beads, Field, Pairs, evaluate, pairs_within, smallest_distance_nm
 from mobcg.forcematch.molecules import centres_of_mass
 from mobcg.units import BAR_PER_KJ_MOL_NM3, BOLTZMANN_KJ_MOL_K, FS_PER_PS, thermal_energy_kj_mol
 
@@ -46,7 +46,7 @@ class Forces:
 
     def __call__(self, positions_nm: NDArray) -> tuple[float, NDArray[np.float64], float]:
         """Return energy (kJ/mol), forces (beads, 3) in kJ/mol/nm, and virial (kJ/mol)."""
-        pairs = self._pairs(positions_nm)
+        pairs = pairs_within(positions_nm[None], self.box_length_nm, self.model.cutoff_nm)
         on_device = Pairs(pairs.first.to(self.device), pairs.second.to(self.device))
         positions = torch.from_numpy(positions_nm[None]).to(self.device)
         found = evaluate(self.model, self.beads, positions, self.box_length_nm, on_device)
@@ -55,15 +55,7 @@ class Forces:
 
     def smallest_nm(self, positions_nm: NDArray) -> float:
         """Return the smallest distance between beads of two molecules, infinite where none are within the cutoff."""
-        pairs = self._pairs(positions_nm)
-        first, second = pairs.first.numpy(), pairs.second.numpy()
-        apart = positions_nm[first] - positions_nm[second]
-        apart -= self.box_length_nm * np.round(apart / self.box_length_nm)
-        squared = (apart**2).sum(axis=1)[self.beads.molecules[first] != self.beads.molecules[second]]
-        return float(np.sqrt(squared.min(initial=np.inf)))
-
-    def _pairs(self, positions_nm: NDArray) -> Pairs:
-        return pairs_within(positions_nm[None], self.box_length_nm, self.model.cutoff_nm)
+        return smallest_distance_nm(positions_nm, self.beads, self.box_length_nm, self.model.cutoff_nm)
 
 
 class Chain:
@@ -179,7 +171,7 @@ class Motion:
         find.box_length_nm = new_nm
         energy, forces, virial = find(self.positions_nm + away)
         work = energy - self.energy_kj_mol + pressure_kj_mol_nm3 * (volume_nm3 - old_nm**3)
-        exponent = 3 * (int(beads.molecules.max()) + 1) * math.log(new_nm / old_nm) - work / kt_kj_mol
+        exponent = 3 * beads.n_molecules * math.log(new_nm / old_nm) - work / kt_kj_mol
         # So written that an energy that is no number is not taken.
         if not (exponent >= 0 or chance < math.exp(exponent)):
             find.box_length_nm = old_nm

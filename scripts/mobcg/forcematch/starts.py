@@ -26,7 +26,7 @@ def resized(
     positions_nm
         (beads, 3), wrapped or not; the beads of a molecule follow each other, molecules are equal.
     """
-    present = int(beads.molecules.max()) + 1
+    present = beads.n_molecules
     size = len(beads) // present
     if not np.array_equal(beads.molecules, np.repeat(np.arange(present), size)):
         raise ValueError("the beads of a molecule must follow each other, as many in each")

@@ -32,7 +32,7 @@ from threadpoolctl import threadpool_limits
 from mobcg import __version__
 from mobcg.coarse.simulate import write_run
 from mobcg.database.dataset import find_release
-from mobcg.database.potential_files import write_potential_files
+from mobcg.database.potential_files import ENDINGS, write_potential_files
 from mobcg.errors import InputError, SimulationError
 from mobcg.pair import CUTOFF_NM, R_EDGES_NM, R_NM
 from mobcg.predictor.dataset import States
@@ -46,7 +46,6 @@ from mobcg.weights import HEADER, MAX_HEADER_BYTES
 
 # The part of a model's name that says under which thermostat it is run.
 THERMOSTATS = {"_dpd": "dpd", "_langevin": "langevin"}
-TABLE_SUFFIXES = ("lammps.table", "votca.pot", "openmm.json", "gromacs.xvg")
 NUMBERS = ("diffusion_nm2_ns", "mass_g_mol", "density_kg_m3", "temperature_k")
 OPTIONAL = ("name", "molecules", "rdf_unit", "normalisation")
 # Beyond these a number is in another unit, or of no molecular liquid; D of 1 nm²/ns is 1e-9 m²/s.
@@ -616,4 +615,4 @@ def _of_another_prediction(directory: Path) -> Iterator[Path]:
         yield directory / "lammps" / name
     for model in MODELS:
         for ending in ("", *THERMOSTATS):
-            yield from (directory / f"{model}{ending}.{suffix}" for suffix in TABLE_SUFFIXES)
+            yield from (directory / f"{model}{ending}.{suffix}" for suffix in ENDINGS)

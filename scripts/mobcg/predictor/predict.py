@@ -46,8 +46,8 @@ PRESSURES_BAR = (-500.0, 20000.0)
 # had the error of 0.018 that was expected.
 LARGEST_RAMP_KT = 2.0
 # Multiples of g(r) that a wrong normalisation may call for. The distance has narrow minima: first the whole range, then
-# around the best. TAIL_ERROR, of 0.002 to 0.02, makes the error of U of held-out liquids least, their g(r) multiplied
-# by 0.994 to 1.006. A change of up to TAIL_TOLERANCE is what the sampling of a nanosecond leaves open.
+# around the best. A change by TAIL_ERROR costs as much as a distance of 1: half of the range. One of up to
+# TAIL_TOLERANCE is what the sampling of a nanosecond leaves open.
 TAIL_SCANS: tuple[NDArray[np.float64], ...] = (0.0015 * np.arange(-10, 11.0), 0.0003 * np.arange(-4, 5.0))
 TAIL_REACH = float(sum(scan[-1] for scan in TAIL_SCANS))
 TAIL_ERROR = 0.008

@@ -30,6 +30,7 @@ from mobcg.pair import R_NM
 from mobcg.plan import Plan, load_plan
 from mobcg.predictor.scoring import Reference, mean_reference, mobility, rdf_error_se
 from mobcg.records import atomic_path, read_record
+from mobcg.report.liquids import mean_of
 from mobcg.report.scores import measured
 from mobcg.report.style import ATOMISTIC_COLOUR, FAINT, LOOKS, MUTED, drawing, legend_above, panels, save_png
 from mobcg.step import run_step
@@ -44,8 +45,8 @@ NAN = float("nan")
 class Judged:
     """One judgement: what its runs at constant temperature say together.
 
-    Means over the runs that were stable; the standard error of a mean is the larger of what their scatter and their own
-    errors say, that of α with the error of D_AA, which they share; nan without any. `verdicts` and `reasons` are one a
+    Means over the runs that were stable, with the errors of `mobcg.predictor.scoring.mean_over_replicas`; nan without
+    any. `verdicts` and `reasons` are one a
     start: of the run at constant temperature if it was not stable, else of that at constant energy where there is one.
     """
 
@@ -81,9 +82,7 @@ def summarise(rows: Sequence[Mapping[str, Any]], reference: Reference | None) ->
     """
     nvt, npt = ([row for row in rows if row["ensemble"] == ensemble] for ensemble in ("nvt", "npt"))
     sound = [row for row in nvt if row["verdict"] == "stable" and row["rdf"]]
-    errors = [(rdf_error(row["rdf"], reference.rdf), _error_se(row, reference)) for row in sound]
-    diffusion = _mean_of(sound, "diffusion_nm2_ns")
-    alpha = (NAN, NAN) if np.isnan(diffusion[0]) else mobility(*diffusion, *_diffusion(reference))
+    scored = [row | _scores(row, reference) for row in sound]
     ended = [_ended_as(rows, row) for row in nvt]
     first = nvt[0]
     drifts = [row["energy_drift_kt_ns"] for row in rows if row["ensemble"] == "nve" and row["energy_drift_kt_ns"]]
@@ -93,11 +92,11 @@ def summarise(rows: Sequence[Mapping[str, Any]], reference: Reference | None) ->
         json.loads(first["spec"]),
         tuple(row["verdict"] for row in ended),
         tuple(row["reason"] for row in ended),
-        _mean(errors),
-        alpha,
-        _mean_of(sound, "pressure_bar"),
-        _mean_of(npt, "density_1atm_kg_m3"),
-        _mean_of(sound, "molecule_energy_kj_mol"),
+        mean_of(scored, "rdf_error"),
+        mean_of(scored, "alpha"),
+        mean_of(scored, "pressure_bar"),
+        mean_of(npt, "density_1atm_kg_m3"),
+        mean_of(scored, "molecule_energy_kj_mol"),
         np.mean([row["rdf"] for row in sound], axis=0) if sound else None,
         np.mean([row["bead_rdf"] for row in with_beads], axis=0) if with_beads else None,
         None if first["atomistic_bead_rdf"] is None else np.array(first["atomistic_bead_rdf"]),
@@ -116,26 +115,14 @@ def _ended_as(rows: Sequence[Mapping[str, Any]], nvt: Mapping[str, Any]) -> Mapp
     return nve[0] if nve and nvt["verdict"] == "stable" else nvt
 
 
-def _error_se(row: Mapping[str, Any], reference: Reference) -> float:
-    return rdf_error_se(row["rdf"], row["rdf_se"], reference.rdf, reference.rdf_se, seed=1)
-
-
-def _diffusion(reference: Reference) -> tuple[float, float]:
-    return reference.diffusion_nm2_ns, reference.diffusion_nm2_ns_se
-
-
-def _mean_of(rows: Sequence[Mapping[str, Any]], name: str) -> tuple[float, float]:
-    return _mean([(row[name], row[f"{name}_se"]) for row in rows if row[name] is not None])
-
-
-def _mean(values: Sequence[tuple[float, float]]) -> tuple[float, float]:
-    """Return the mean of values and the larger of the errors that their own errors and their scatter give it."""
-    if not values:
-        return NAN, NAN
-    found, errors = np.array(values, np.float64).T
-    own = float(np.sqrt(np.sum(errors**2)) / len(found))
-    scatter = float(found.std(ddof=1) / len(found) ** 0.5) if len(found) > 1 else 0.0
-    return float(found.mean()), max(own, scatter)
+def _scores(row: Mapping[str, Any], reference: Reference) -> dict[str, float]:
+    """Return what a run scores; nothing of its mobility where it was too short for a D."""
+    error_se = rdf_error_se(row["rdf"], row["rdf_se"], reference.rdf, reference.rdf_se, seed=1)
+    found = {"rdf_error": rdf_error(row["rdf"], reference.rdf), "rdf_error_se": error_se}
+    if row["diffusion_nm2_ns"]:
+        own = row["diffusion_nm2_ns"], row["diffusion_nm2_ns_se"]
+        found["alpha"], found["alpha_se"] = mobility(*own, reference.diffusion_nm2_ns, reference.diffusion_nm2_ns_se)
+    return found
 
 
 def _median(values: Iterable[float | None]) -> float:
