@@ -23,3 +23,28 @@ def test_pair_entropy_of_an_ideal_gas_and_of_a_hard_core():
     for rdf, expected in ((np.ones(150), 0.0), (np.where(R_NM < 0.5, 0.0, 1.0), -2 * np.pi * 2.0 * 0.5**3 / 3)):
         found = describe(one_state(rdf, 2.0, 300.0, 80.0, 1.0)).entropy[0]
         assert found == pytest.approx(expected, rel=1e-3, abs=1e-12)
+
+
+def test_slowing_by_hard_cores_at_low_density_and_by_nothing():
+    # S − 1 = ρ ĥ, ĥ that of a core of diameter σ, S + 1 → 2: by Parseval's theorem (2π/9) ρ σ³.
+    density, sigma_nm = 0.02, 0.5
+    for rdf, expected in (
+        (np.ones(150), 0.0),
+        (np.where(sigma_nm > R_NM, 0.0, 1.0), 2 * np.pi / 9 * density * sigma_nm**3),
+    ):
+        found = describe(one_state(rdf, density, 300.0, 80.0, 1.0)).slowing[0]
+        assert found == pytest.approx(expected, rel=0.04, abs=1e-9)
+
+
+def test_shear_of_an_ideal_gas():
+    # ρ r_c³ ∫ y⁴ dy over y < 1, r_c = 1 nm
+    assert describe(one_state(np.ones(150), 4.0, 300.0, 80.0, 1.0)).shear[0] == pytest.approx(4.0 / 5, rel=1e-4)
+
+
+def test_features_scale_with_lengths(liquids):
+    """Half the density and lengths by 2^(1/3): the same liquid, which is as slow in reduced units."""
+    grown = 2 ** (1 / 3)
+    rdf = np.interp(R_NM / grown, R_NM, liquids.rdf[0])
+    same = describe(one_state(rdf, liquids.number_density_nm3[0] / 2, 300.0, 80.0, 1.0)).slowing[0]
+    own = describe(one_state(liquids.rdf[0], liquids.number_density_nm3[0], 300.0, 80.0, 1.0)).slowing[0]
+    assert same == pytest.approx(own, rel=0.1)

@@ -24,6 +24,7 @@ WAVY = FLAT * (1 + 0.2 * np.sin(20 * R_NM))
 
 def atomistic(diffusion: float, status: str = "ok", **other) -> dict:
     return {
+        "run_id": f"{diffusion:g}",
         "molecule_id": "benzene",
         "temperature_k": 298.15,
         "n_molecules": 160,
@@ -40,6 +41,7 @@ def atomistic(diffusion: float, status: str = "ok", **other) -> dict:
 
 def test_reference_is_the_mean_of_what_finished():
     reference = mean_reference([atomistic(2.0), atomistic(3.0, number_density_nm3=6.8), atomistic(9.0, "failed")])
+    assert reference.run_ids == ("2", "3")
     assert reference.diffusion_nm2_ns == pytest.approx(2.5)
     assert reference.diffusion_nm2_ns_se == pytest.approx(0.5)  # the replicas scatter more than their own errors say
     assert reference.number_density_nm3 == pytest.approx(6.7)

@@ -17,6 +17,8 @@ from mobcg.pair import BIN_WIDTH_NM, R_NM
 
 # S(k → 0) = ρ kT κ of molecular liquids near their boiling point: a few hundredths.
 LONG_WAVE_STRUCTURE_FACTOR = 0.04
+# ρ ĉ near 1 is that of no liquid, and comes from strange input: S(k) stays below 20.
+LEAST_INVERSE = 0.05
 # Linear systems of 150 unknowns held in memory together: what the cache of a core takes.
 AT_ONCE = 16
 
@@ -84,6 +86,18 @@ def _direct_correlation(h: NDArray, number_density_nm3: NDArray) -> NDArray[np.f
 def indirect_correlation(rdf: ArrayLike, number_density_nm3: ArrayLike) -> NDArray[np.float64]:
     """Return γ(r) = h(r) − c(r), (150,) or (n, 150); see `direct_correlation`."""
     return np.asarray(rdf, np.float64) - 1 - direct_correlation(rdf, number_density_nm3)
+
+
+def radial_transform(wave_numbers_1_nm: ArrayLike) -> NDArray[np.float64]:
+    """Return the matrix (waves, 150) of the Fourier transform 4π ∫ f(r) r sin(kr)/k dr of a function on the grid."""
+    waves = np.asarray(wave_numbers_1_nm, np.float64)[:, None]
+    return 4 * np.pi * BIN_WIDTH_NM * np.sin(waves * R_NM) * R_NM / waves
+
+
+def structure_factor(direct: ArrayLike, number_density_nm3: ArrayLike, transform: NDArray) -> NDArray[np.float64]:
+    """Return S(k) = 1/(1 − ρ ĉ(k)), (n, waves), of direct correlations (n, 150), ρ (n,) and a `radial_transform`."""
+    density = np.asarray(number_density_nm3, np.float64)[..., None]
+    return 1 / np.maximum(1 - density * (np.asarray(direct, np.float64) @ transform.T), LEAST_INVERSE)
 
 
 def closure(gamma: ArrayLike) -> NDArray[np.float64]:

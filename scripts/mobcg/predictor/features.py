@@ -14,7 +14,7 @@ from scipy.special import xlogy
 
 from mobcg.coarse.simulate import DPD_CUTOFF_NM
 from mobcg.pair import BIN_WIDTH_NM, CORE_RDF, R_NM, core_index
-from mobcg.predictor.closure import closure, indirect_correlation, infinite_rdf
+from mobcg.predictor.closure import closure, indirect_correlation, infinite_rdf, radial_transform, structure_factor
 from mobcg.predictor.dataset import States
 from mobcg.predictor.reduced import X_SPACING, X, to_reduced
 from mobcg.units import thermal_energy_kj_mol
@@ -23,6 +23,10 @@ from mobcg.units import thermal_energy_kj_mol
 GAMMA_RANGE = (-2.0, 3.0)
 # Bins with g below this carry no information on U, and weigh nothing in errors.
 FLOOR_RDF = 1e-9
+# Waves of the structure factor: S(k) of a c(r) that ends at 1.5 nm is smooth between them, and 1 beyond.
+WAVE_STEP_1_NM = 0.5
+WAVE_NUMBERS_1_NM: NDArray[np.float64] = (np.arange(128) + 0.5) * WAVE_STEP_1_NM
+TO_WAVES = radial_transform(WAVE_NUMBERS_1_NM)
 # Principal components of the features that are kept: what lies outside them is noise, or a liquid of another kind.
 COMPONENTS = 40
 # Of x h(x) alone, for the mobility: γ says what the potential is, and little of how fast a liquid is.
@@ -49,6 +53,12 @@ class Structure:
         (n,): pair excess entropy s₂/k.
     neighbours
         (n,): beads within `DPD_CUTOFF_NM` of a bead, ρ ∫ 4πr² g dr.
+    slowing
+        (n,): by how much, over the friction without, the structure around a bead slows it:
+        1/(6π²ρ) ∫ k² (S − 1)²/(1 + S) dk (Medina-Noyola, Phys. Rev. Lett. 60, 2705 (1988)).
+    shear
+        (n,): what is proportional to the viscosity of a DPD friction, ρ r_c³ ∫ y⁴ g dy over y = r/r_c < 1, r_c its
+        cutoff (Marsh, Backx and Ernst, Phys. Rev. E 56, 1676 (1997)).
     """
 
     rdf: NDArray[np.float64]
@@ -58,6 +68,8 @@ class Structure:
     curves: NDArray[np.float64]
     entropy: NDArray[np.float64]
     neighbours: NDArray[np.float64]
+    slowing: NDArray[np.float64]
+    shear: NDArray[np.float64]
 
     @property
     def correlation(self) -> NDArray[np.float64]:
@@ -79,7 +91,8 @@ def describe(states: States) -> Structure:
     h = to_reduced(R_NM, infinite - 1, density, 0.0)
     clipped = np.clip(to_reduced(R_NM, gamma, density, 0.0), *GAMMA_RANGE)
     excess = xlogy(infinite, infinite) - infinite + 1
-    within = (R_NM < DPD_CUTOFF_NM) * R_NM**2
+    near = (R_NM < DPD_CUTOFF_NM) * BIN_WIDTH_NM
+    s = structure_factor(infinite - 1 - gamma, density, TO_WAVES)
     return Structure(
         rdf=infinite,
         first=core_index(states.rdf),
@@ -88,7 +101,9 @@ def describe(states: States) -> Structure:
         curves=np.concatenate([X * h, X * clipped], axis=1) * X_SPACING**0.5,
         # s₂/k = −2πρ ∫ (g ln g − g + 1) r² dr
         entropy=-2 * np.pi * density * (excess @ R_NM**2) * BIN_WIDTH_NM,
-        neighbours=density * 4 * np.pi * (infinite @ within) * BIN_WIDTH_NM,
+        neighbours=density * 4 * np.pi * (infinite @ (near * R_NM**2)),
+        slowing=((s - 1) ** 2 / (1 + s)) @ WAVE_NUMBERS_1_NM**2 * WAVE_STEP_1_NM / (6 * np.pi**2 * density),
+        shear=density * (infinite @ (near * R_NM**4)) / DPD_CUTOFF_NM**2,
     )
 
 

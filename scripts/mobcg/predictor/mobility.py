@@ -1,9 +1,10 @@
 r"""How fast a coarse-grained liquid is: D of a potential from its structure, and the friction that slows it down.
 
 Without friction D* = D sqrt(m/kT) ρ^(1/3) is a function of the reduced structure, ln D* close to linear in the pair
-excess entropy (Rosenfeld, Phys. Rev. A 15, 2545 (1977); Dzugutov, Nature 381, 137 (1996)); a Gaussian process learns
-the rest. With friction D = (kT/m)/(ν₀ + cγ), as in `mobcg.predictor.friction`; c depends on the liquid and, weakly,
-on how much the friction is asked to do, ν/ν₀. ln c is learned, for each thermostat on its own, from runs with
+excess entropy (Rosenfeld, Phys. Rev. A 15, 2545 (1977); Dzugutov, Nature 381, 137 (1996)) and in ln(1 + A), A the
+friction that fluctuations of the density add to that of single collisions (`Structure.slowing`); a Gaussian process
+learns the rest. With friction D = (kT/m)/(ν₀ + cγ), as in `mobcg.predictor.friction`; c depends on the liquid and,
+weakly, on how much the friction is asked to do, ν/ν₀. ln c is learned, for each thermostat on its own, from runs with
 friction and their twins without.
 
 All D here are those of a box of `REFERENCE_BEADS`: a smaller box slows a liquid by a known factor. A Langevin friction
@@ -33,6 +34,8 @@ LEAST_EXCESS = 0.05
 LARGEST_ERROR = 0.3
 # Errors of ln D and ln c from sampling are counted as no smaller than this.
 LEAST_NOISE = 0.01
+# Of a gas; a g(r) of zeros has none.
+LEAST_SHEAR = 1e-3
 # Between a glass and a gas; ln c of any liquid, less what is usual. Only strange input leaves them.
 LOG_MOBILITY = (-12.0, 3.0)
 LOG_CONSTANT = (-2.0, 2.0)
@@ -56,18 +59,18 @@ def logarithm_of_mobility(states: States) -> NDArray[np.float64]:
     return np.log(d_star * box_factor(states.n_beads))
 
 
-def mobility_terms(structure: Structure) -> NDArray[np.float64]:
-    """Return the terms that ln D* is nearly linear in: s₂ and its square, of order one, (n, 2)."""
-    s = structure.entropy / 2 + 1
-    return np.column_stack([s, s**2])
+def mobility_features(scores: NDArray, structure: Structure) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return inputs and the terms that ln D* is nearly linear in: s₂, its square and ln(1 + A), of order one."""
+    s, slowing = structure.entropy / 2 + 1, 3 * np.log1p(structure.slowing) - 2
+    return np.column_stack([scores, slowing]), np.column_stack([s, s**2, slowing])
 
 
 def predict_mobility(
     process: Process, scores: NDArray, structure: Structure
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return ln D* in the reference box and its standard error, (n,) each; ln D* stays in `LOG_MOBILITY`."""
-    terms = mobility_terms(structure)
-    mean, error = process.mean(scores, terms)[:, 0], process.standard_error(scores, terms)[:, 0]
+    features = mobility_features(scores, structure)
+    mean, error = process.mean(*features)[:, 0], process.standard_error(*features)[:, 0]
     return np.clip(mean, *LOG_MOBILITY), error
 
 
@@ -77,12 +80,13 @@ def train_mobility(scores: NDArray, structure: Structure, liquids: Liquids, grou
     `scores` are their coordinates in `mobcg.predictor.features.Basis.levelled` of their correlation.
     """
     relative = np.maximum(liquids.diffusion_nm2_ns_se / liquids.diffusion_nm2_ns, LEAST_NOISE) ** 2
+    inputs, terms = mobility_features(scores, structure)
     return fit(
-        scores,
+        inputs,
         logarithm_of_mobility(liquids)[:, None],
         groups,
         SETTINGS,
-        terms=mobility_terms(structure),
+        terms=terms,
         relative_noise=relative / np.median(relative),
     )
 
@@ -90,13 +94,13 @@ def train_mobility(scores: NDArray, structure: Structure, liquids: Liquids, grou
 def friction_terms(
     log_mobility: NDArray, log_ratio: NDArray, structure: Structure, states: States, thermostat: str
 ) -> NDArray[np.float64]:
-    """Return the terms that ln c is nearly linear in, (n, 3 or 4), of order one.
+    """Return the terms that ln c is nearly linear in, (n, 3 or 5), of order one.
 
-    They are ln D₀*, ln ν/ν₀, s₂ and for DPD the reduced cutoff.
+    They are ln D₀*, ln ν/ν₀, s₂ and for DPD the reduced cutoff and the logarithm of what its viscosity goes with.
     """
     columns = [(log_mobility + 2) / 2, (log_ratio - 1) / 2, structure.entropy / 2 + 1]
     if thermostat == "dpd":
-        columns.append((states.number_density_nm3 ** (1 / 3) - 1.7) * 5)
+        columns += [(states.number_density_nm3 ** (1 / 3) - 1.7) * 5, np.log(np.maximum(structure.shear, LEAST_SHEAR))]
     return np.column_stack(columns)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from mobcg.pair import BIN_WIDTH_NM, R_NM
-from mobcg.predictor.closure import direct_correlation
+from mobcg.predictor.closure import direct_correlation, radial_transform, structure_factor
 
 # The response reaches further than U: the waves are those of twice the grid.
 REACH_NM = 2 * R_NM.size * BIN_WIDTH_NM
@@ -28,9 +28,8 @@ def _transforms() -> tuple[NDArray, NDArray, NDArray]:
 
     (64, 150), (150, 64) and (128, 150).
     """
-    sines = np.sin(WAVE_NUMBERS[:, None] * R_NM)
-    forward = 4 * np.pi * BIN_WIDTH_NM * sines * R_NM / WAVE_NUMBERS[:, None]
-    inverse = sines.T * WAVE_NUMBERS / R_NM[:, None] / (2 * np.pi * REACH_NM)
+    forward = radial_transform(WAVE_NUMBERS)
+    inverse = np.sin(WAVE_NUMBERS[:, None] * R_NM).T * WAVE_NUMBERS / R_NM[:, None] / (2 * np.pi * REACH_NM)
     cosines = np.cos(np.arange(2 * WAVE_NUMBERS.size)[:, None] * np.pi * R_NM / REACH_NM) * BIN_WIDTH_NM / REACH_NM
     return forward, inverse, cosines
 
@@ -54,8 +53,7 @@ def rdf_response(
     forward, inverse, cosines = _transforms()
     g, change = np.asarray(rdf, np.float64), np.asarray(change_kt, np.float64)
     direct = direct_correlation(g, number_density_nm3) if indirect is None else g - 1 - indirect
-    structure = 1 / (1 - np.asarray(number_density_nm3, np.float64)[..., None] * (direct @ forward.T))
-    spread = structure**2 - 1
+    spread = structure_factor(direct, number_density_nm3, forward) ** 2 - 1
     # h couples the waves j and l by Σ h sin sin, which depends on j − l and j + l only.
     coupling = (g - 1) @ cosines.T
     j = np.arange(WAVE_NUMBERS.size)

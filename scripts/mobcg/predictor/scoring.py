@@ -23,8 +23,9 @@ RDF_FROM_NM = 0.1
 
 @dataclass(frozen=True)
 class Reference:
-    """The atomistic liquid that a model is scored against: mean over its replicas, units as in `mobcg.schema`."""
+    """The atomistic liquid that a model is scored against, mean of its finished replicas; units as in `schema`."""
 
+    run_ids: tuple[str, ...]
     mass_g_mol: float
     temperature_k: float
     number_density_nm3: float
@@ -56,6 +57,7 @@ def mean_reference(records: list[Mapping[str, Any]]) -> Reference:
     diffusion, diffusion_se = _mean(finished, "diffusion_nm2_ns")
     rdf, rdf_se = _mean(finished, "rdf")
     return Reference(
+        run_ids=tuple(record["run_id"] for record in finished),
         mass_g_mol=finished[0]["mass_g_mol"],
         temperature_k=finished[0]["temperature_k"],
         number_density_nm3=float(np.mean([record["number_density_nm3"] for record in finished])),
