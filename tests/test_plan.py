@@ -356,11 +356,22 @@ def test_chosen_liquids_are_shards_of_their_own_and_change_no_other(tmp_path: Pa
     assert list(one)[: len(before)] == list(before)
     added = [spec for shard in list(two.values())[len(before) :] for spec in prior_potentials(shard).values()]
     assert [spec["draw"] for spec in added] == [40, 77, 12, 91]
-    # They are near the molecular liquids: each is run with both frictions too.
+    # They are near the molecular liquids: each is run with both frictions too, mild and strong.
     for shard in list(two.values())[len(before) :]:
-        kinds = Counter(spec["thermostat"] for spec in expand_shard(shard))
-        assert set(kinds.values()) == {len(shard["draws"])}
-        assert kinds.keys() == {"nose_hoover", "langevin", "dpd"}
+        every = {name: shard | {"sampling": shard["sampling"] | {"strong_friction_share": name}} for name in (0, 1)}
+        specs, count = expand_shard(every[1]), len(shard["draws"])
+        assert expand_shard(every[0]) == [spec for spec in specs if spec["draw"] <= 2]
+        found = Counter(spec["thermostat"] for spec in specs)
+        assert found == {"nose_hoover": count, "langevin": 2 * count, "dpd": 2 * count}
+        for kind, ranges in (
+            ("friction_1_ps_100", shard["sampling"]["friction_1_ps_100"]),
+            ("strong_friction_1_ps_100", scale.prior.strong_friction_1_ps_100),
+        ):
+            drawn = [s for s in specs if (s["draw"] > 2) == (kind != "friction_1_ps_100") and s["friction_1_ps"]]
+            assert len(drawn) == 2 * count
+            for spec in drawn:
+                low, high = ranges[spec["thermostat"]]
+                assert 0.999 * low < spec["friction_1_ps"] * (spec["mass_g_mol"] / 100) ** 0.5 < 1.001 * high
     # The same draw is the same liquid, however it came into the plan.
     (tmp_path / "more.yaml").write_text(
         yaml.safe_dump(

@@ -236,6 +236,13 @@ class Prior(Section):
         {"langevin": (0.5, 25.0), "dpd": (0.07, 2.5)},
         description="ranges of the friction for a bead of 100 g/mol, log-uniform; a liquid gets one of each kind",
     )
+    strong_friction_1_ps_100: dict[Literal["langevin", "dpd"], PositiveRange] = Field(
+        {"langevin": (4.0, 25.0), "dpd": (0.8, 4.0)},
+        description="ranges of a second friction of each kind, as strong as molecules that are no spheres need it",
+    )
+    strong_friction_share: Annotated[float, Field(ge=0, le=1)] = Field(
+        0.4, description="share of the liquids that active learning chose that are run with it too: such runs take long"
+    )
     equilibration_ps_100: Positive = 20
     production_ps_100: Positive = 200
 

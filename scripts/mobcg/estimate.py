@@ -44,8 +44,8 @@ GAUSSIAN_PROCESS_S = 2.5e-9
 ROW_S = 1e-3
 
 # A bead in a frame of a training, forward and back, and in a step of dynamics: networks of the default size, one core.
-LEARN_S = {"pair_fm": 8e-5, "schnet": 6e-5, "hipnn": 4e-4}
-FIELD_S = {"pair_fm": 1e-6, "schnet": 3e-5, "hipnn": 1.4e-4}
+LEARN_S = {"pair_fm": 8e-5, "schnet": 6e-5, "hipnn": 1.8e-4}
+FIELD_S = {"pair_fm": 1e-6, "schnet": 3e-5, "hipnn": 4.5e-5}
 FIELD_STEP_FS = 9.0
 # Configurations that centres of mass are held at; before each 5 ps are discarded, and four of them follow 10 ps free.
 HELD_RUNS, HELD_EXTRA_PS = 6, 5 + 10 * 4 / 6

@@ -85,7 +85,7 @@ def _coarse_spec(shard: Mapping[str, Any], parent_id: str, draw: int) -> Spec:
     factor = factors[draw % len(factors)]
     if draw == 0:
         thermostat, factor = "nose_hoover", 1.0
-    friction = _friction_1_ps(sampling, thermostat, uniform, mass_g_mol)
+    friction = _friction_1_ps(sampling["friction_1_ps_100"], thermostat, uniform, mass_g_mol)
     potential = {"parent_id": parent_id, "scale_factor": factor}
     return _run_spec(shard, potential, mass_g_mol, thermostat, friction, draw)
 
@@ -131,23 +131,27 @@ def prior_potentials(shard: Mapping[str, Any]) -> dict[str, Spec]:
 
 
 def _prior_specs(shard: Mapping[str, Any], potential_id: str, potential: Mapping[str, Any]) -> list[Spec]:
-    """Return the runs of one liquid of the prior: without friction, and for some with a friction of each kind."""
+    """Return the runs of one liquid of the prior: without friction, and for some with one or two of each kind."""
     sampling = shard["sampling"]
-    chosen = np.random.default_rng(seed(potential, "friction")).uniform() < sampling["friction_share"]
+    kinds: list[tuple[str, Mapping[str, Any]]] = [("nose_hoover", {})]
+    chance = np.random.default_rng(seed(potential, "friction")).uniform()
+    for strength in ("", "strong_"):
+        if chance < sampling.get(f"{strength}friction_share", 0):
+            kinds += [(thermostat, sampling[f"{strength}friction_1_ps_100"]) for thermostat in ("langevin", "dpd")]
     specs = []
-    for draw, thermostat in enumerate(("nose_hoover", "langevin", "dpd") if chosen else ("nose_hoover",)):
+    for draw, (thermostat, friction_1_ps_100) in enumerate(kinds):
         random = np.random.default_rng(seed({"parent_id": potential_id, "draw": draw}, "prior draw"))
         mass_g_mol = round(float(random.uniform(*sampling["mass_g_mol"])), 3)
-        friction = _friction_1_ps(sampling, thermostat, float(random.uniform()), mass_g_mol)
+        friction = _friction_1_ps(friction_1_ps_100, thermostat, float(random.uniform()), mass_g_mol)
         parent = {"parent_id": potential_id, "scale_factor": 1.0}
         specs.append(_run_spec(shard, parent, mass_g_mol, thermostat, friction, draw))
     return specs
 
 
-def _friction_1_ps(sampling: Mapping[str, Any], thermostat: str, uniform: float, mass_g_mol: float) -> float:
+def _friction_1_ps(friction_1_ps_100: Mapping[str, Any], thermostat: str, uniform: float, mass_g_mol: float) -> float:
     if thermostat == "nose_hoover":
         return 0.0
-    low, high = np.log(sampling["friction_1_ps_100"][thermostat])
+    low, high = np.log(friction_1_ps_100[thermostat])
     friction_100 = math.exp(low + uniform * (high - low))
     return float(f"{friction_100 / math.sqrt(mass_g_mol / 100):.4g}")
 
@@ -649,7 +653,8 @@ def _prior_shards(scale: Scale, chosen: Sequence[Sequence[int]]) -> dict[str, Sp
     )
     size = section.liquids_per_shard
     specs = [spec for (spec,) in _cut([({"kind": "prior_shard", **shared}, section.liquids)], size)]
-    sampling = shared["sampling"] | {"friction_share": section.chosen_friction_share}
+    sampling = shared["sampling"] | _dumped(section, "strong_friction_1_ps_100", "strong_friction_share")
+    sampling |= {"friction_share": section.chosen_friction_share}
     for draws in chosen:
         parts = (draws[first : first + size] for first in range(0, len(draws), size))
         specs += [{"kind": "prior_shard", **shared, "sampling": sampling, "draws": list(part)} for part in parts]
