@@ -16,7 +16,7 @@ import pyarrow as pa
 # release may misread the new one. Minor: a table, column or allowed value added, a null allowed; old code still reads
 # all that it knew. Patch: wording only, in the descriptors of a release too. A release of another major version is not
 # read, one of an older minor version is: it may lack the columns that came later.
-SCHEMA_VERSION = "1.4.1"
+SCHEMA_VERSION = "1.5.0"
 DATA_LICENSE = "CC-BY-4.0"
 
 TEXT = pa.string()
@@ -344,7 +344,7 @@ ATOMISTIC = Table(
             "T",
             above=0,
         ),
-        _number("time_step_fs", "fs", "time step that the run ended with", "Δt", above=0, maximum=100),
+        _number("time_step_fs", "fs", "time step that the run ended with", "Δt", minimum=0.05, maximum=100),
         RETRIES,
         _number("production_ps", "ps", "length of the NVT production", "t_prod", above=0, expected=True),
         *DIFFUSION,
@@ -435,7 +435,7 @@ COARSE = Table(
         _number("number_density_nm3", "1/nm**3", "beads per volume", "ρ_N", above=0, maximum=1000, expected=True),
         Column("n_beads", WHOLE, "", "beads in the box", "N", required=True, minimum=2),
         _number("box_length_nm", "nm", "edge of the cubic box", "L", above=0, maximum=1000, expected=True),
-        _number("time_step_fs", "fs", "time step that the run ended with", "Δt", above=0, maximum=100),
+        _number("time_step_fs", "fs", "time step that the run ended with", "Δt", minimum=0.05, maximum=100),
         RETRIES,
         _number("production_ps", "ps", "length of the production run", "t_prod", above=0, expected=True),
         *DIFFUSION,
@@ -510,6 +510,20 @@ EVALUATION = Table(
         ),
         THERMOSTAT,
         FRICTION,
+        Column(
+            "reference_run_ids",
+            TEXTS,
+            "",
+            "atomistic runs whose mean D and mean g(r) the scores are against; null where none finished, and in rows "
+            "of releases older than this column",
+        ),
+        Column(
+            "weights_sha256",
+            TEXT,
+            "",
+            "SHA-256 of the weights of the trained model: mostly that of the fold without this molecule, which is not "
+            "the one that the release ships; null where nothing was trained",
+        ),
         Column("n_beads", WHOLE, "", "beads in the box", "N", minimum=2, expected=True),
         _number("box_length_nm", "nm", "edge of the cubic box", "L", above=0, maximum=1000, expected=True),
         *DIFFUSION,

@@ -270,6 +270,8 @@ class Chain:
                         "scale_factor": factor,
                         "thermostat": "langevin" if model == "ibi_langevin" else "nose_hoover",
                         "friction_1_ps": 2.5 if model == "ibi_langevin" else 0.0,
+                        "reference_run_ids": parents,
+                        "weights_sha256": "5" * 64 if model == "mobcg" else None,
                         "n_beads": state["n_beads"],
                         "box_length_nm": (state["n_beads"] / density) ** (1 / 3),
                         **motion(alpha * reference, 0.02, state["n_beads"]),

@@ -446,7 +446,8 @@ def test_evaluation_without_a_parent_is_compared_with_the_runs_of_its_box(editab
     row = sound(editable, "evaluation", molecule_id="benzene", model="mobcg")
     spec = json.loads(editable.rows("evaluation")[row]["spec"])
     del spec["parent_potential_id"]
-    original = editable.change("evaluation", row, spec=canonical_json(spec), potential_kj_mol=None)
+    older = {"reference_run_ids": None, "potential_kj_mol": None}
+    original = editable.change("evaluation", row, spec=canonical_json(spec), **older)
     assert validate(editable.path) == []
     diffusion = [run["diffusion_nm2_ns"] for run in editable.rows("atomistic") if run["molecule_id"] == "benzene"]
     values = editable.rows("evaluation")[row]
@@ -457,6 +458,22 @@ def test_evaluation_without_a_parent_is_compared_with_the_runs_of_its_box(editab
         score["score_se"] = score_se(values["rdf_error"], values["rdf_error_se"], alpha, 0.03 * alpha)
         assert editable.change("evaluation", row, **own, **score) == original
         assert [finding.field for finding in validate(editable.path)] == (["alpha"] if wrong else [])
+
+
+def test_runs_that_a_score_is_against_are_those_of_its_liquid(editable):
+    row = sound(editable, "evaluation", molecule_id="benzene")
+    runs = editable.rows("evaluation")[row]["reference_run_ids"]
+    others = [run["run_id"] for run in editable.rows("atomistic") if run["molecule_id"] == "neopentane"]
+    for wrong in ([], runs[:1], others, [*runs, "0" * 16]):
+        editable.change("evaluation", row, reference_run_ids=wrong)
+        only(validate(editable.path), "evaluation", "reference_run_ids")
+    # Where no potential is from the liquid, some of its replicas may be the reference, and alpha is against their mean.
+    spec = json.loads(editable.rows("evaluation")[row]["spec"])
+    del spec["parent_potential_id"]
+    editable.change("evaluation", row, reference_run_ids=runs, spec=canonical_json(spec))
+    assert validate(editable.path) == []
+    editable.change("evaluation", row, reference_run_ids=runs[:1])
+    assert {finding.field for finding in only(validate(editable.path), "evaluation")} == {"alpha", "box_length_nm"}
 
 
 def test_evaluation_whose_parent_is_not_in_the_release_is_refused(editable):
@@ -474,7 +491,32 @@ def test_finite_size_correction_of_another_box_is_refused(editable, table):
     only(validate(editable.path), table, "diffusion_yh_nm2_ns", name)
 
 
-@pytest.mark.parametrize(("column", "factor"), [("pressure_bar", 0.1), ("production_ps", 1000)])
+@pytest.mark.parametrize(
+    ("table", "factor"),
+    [("atomistic", 0.001), ("coarse", 0.001), ("atomistic", 100.0), ("coarse", 100.0), ("evaluation", 100.0)],
+)
+def test_an_error_that_no_g_has_is_refused(editable, table, factor):
+    row = sound(editable, table)
+    values = editable.rows(table)[row]
+    noisy = np.array(values["rdf"]) + 0.004 * np.random.default_rng(1).standard_normal(150) * (R_NM > 0.8)
+    own = {"rdf": noisy.tolist()} if factor < 1 else {}
+    name = editable.change(table, row, **own, rdf_se=(factor * np.array(values["rdf_se"])).tolist())
+    found = [finding for finding in validate(editable.path) if finding.field == "rdf_se"]
+    assert [(finding.table, finding.row) for finding in found] == [(table, name)]
+
+
+@pytest.mark.parametrize("column", ["history_rdf_deviation", "history_pressure_bar", "history_potential_kj_mol"])
+def test_a_history_belongs_to_its_inversion(editable, column):
+    row = sound(editable, "potentials", origin="ibi")
+    history = editable.rows("potentials")[row][column]
+    name = editable.change("potentials", row, **{column: history[:-1]})
+    only(validate(editable.path), "potentials", column, name)
+    if column == "history_potential_kj_mol":
+        editable.change("potentials", row, **{column: [[0.0] * 150] * len(history)})
+        only(validate(editable.path), "potentials", column, name)
+
+
+@pytest.mark.parametrize(("column", "factor"), [("pressure_bar", 0.1), ("production_ps", 1000), ("time_step_fs", 1e-3)])
 def test_column_of_a_coarse_run_in_a_wrong_unit_is_refused(editable, column, factor):
     row = sound(editable, "coarse")
     name = editable.change("coarse", row, **{column: factor * editable.rows("coarse")[row][column]})

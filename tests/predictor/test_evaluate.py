@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mobcg.coarse.simulate import measure, simulate
+from mobcg.database.manifest import sha256_of
 from mobcg.errors import InputError
 from mobcg.predictor.evaluate import evaluate, main, replica_spec
 from mobcg.predictor.train import main as train
@@ -78,6 +79,7 @@ def test_the_true_potential_scores_as_well_as_noise_allows(liquid, ibi, tmp_path
     assert row["rdf_error"] < 0.03
     assert row["rdf_r2"] > 0.99
     assert row["box_length_nm"] == pytest.approx(liquid["box_length_nm"])
+    assert (row["reference_run_ids"], row.get("weights_sha256")) == ([liquid["run_id"]], None)
     write_record(tmp_path / "row.parquet", "evaluation", row)
     assert read_record(tmp_path / "row.parquet")["spec"] == replica_spec(SPEC, 1.0, 0)
     assert not any((tmp_path / "runs").iterdir())
@@ -162,6 +164,8 @@ def test_command_line_scores_a_trained_model_and_its_density(liquid, liquids, tm
     assert row["status"] == "ok", row["reason"]
     assert np.isfinite(row["score"])
     assert (row["density_1atm_kg_m3"] is None) == ("density" in (row["reason"] or ""))
+    assert row["reference_run_ids"] == [liquid["run_id"]]
+    assert row["weights_sha256"] == sha256_of(tmp_path / "model/weights.safetensors")
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,7 @@ from mobcg.records import read_record, read_rows, to_arrow, write_record
 from tests.predictor.cases import TEMPERATURE_K, with_friction, write_tables
 
 RDF = 1 - np.exp(-((R_NM / 0.5) ** 12))
-REFERENCE = Reference(78.0, 298.15, 6.7, 200, 1.8, 0.05, RDF, np.full(150, 0.005))
+REFERENCE = Reference(("a" * 16,), 78.0, 298.15, 6.7, 200, 1.8, 0.05, RDF, np.full(150, 0.005))
 SPEC = {"kind": "evaluation", "protocol": 1, "molecule_id": "benzene", "model": "schnet", "judgement_id": "0" * 16}
 
 
@@ -92,11 +92,12 @@ def test_the_command_writes_records(tmp_path):
     write_record(tmp_path / "atomistic.parquet", "atomistic", atomistic())
     words = ["--spec", json.dumps(SPEC), "--judgement", str(tmp_path / "judged.parquet")]
     words += ["--atomistic", str(tmp_path / "atomistic.parquet"), "--out", str(tmp_path / "rows.parquet")]
-    (tmp_path / "training.json").write_text(json.dumps({"core_s": 24.0}))
+    (tmp_path / "training.json").write_text(json.dumps({"core_s": 24.0, "weights_sha256": "5" * 64}))
     assert main([*words, "--training", str(tmp_path / "training.json")]) == 0
     rows = read_rows(tmp_path / "rows.parquet")
     assert [row["replica"] for row in rows] == [0, 1]
     assert {(row["training_core_s"], row["md_core_s_ns_bead"]) for row in rows} == {(24.0, 0.5)}
+    assert {(row["weights_sha256"], *row["reference_run_ids"]) for row in rows} == {("5" * 64, "a" * 16)}
     (tmp_path / "training.json").write_text(json.dumps({"failure": "the loss is nan"}))
     assert main([*words, "--training", str(tmp_path / "training.json")]) == 0
     assert read_rows(tmp_path / "rows.parquet")[0]["training_core_s"] is None

@@ -21,7 +21,7 @@ from mobcg.report.forcematch import (
 )
 
 RDF = 1 - np.exp(-((R_NM / 0.5) ** 12))
-REFERENCE = Reference(78.0, 298.15, 6.7, 200, 1.8, 0.05, RDF, np.full(150, 0.005))
+REFERENCE = Reference(("a" * 16,), 78.0, 298.15, 6.7, 200, 1.8, 0.05, RDF, np.full(150, 0.005))
 
 
 def run(start: int = 0, ensemble: str = "nvt", verdict: str = "stable", **changes) -> dict:

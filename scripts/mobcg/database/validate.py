@@ -26,6 +26,7 @@ ACROSS = (
     across.check_grid,
     across.check_force_fields,
     across.check_lineage,
+    across.check_histories,
     across.check_splits,
     across.check_mass_law,
     across.check_virial,

@@ -38,6 +38,7 @@ from mobcg.records import read_record, work_directory, write_json, write_record,
 from mobcg.schema import TRAINED_MODELS
 from mobcg.step import run_step
 from mobcg.units import BAR_PER_ATM
+from mobcg.weights import HEADER
 
 # Those whose potential is a record: inverted, or fitted to forces.
 RECORDED_MODELS = ("ibi", "ibi_scaled", "ibi_dpd", "ibi_langevin", "pair_fm")
@@ -173,10 +174,14 @@ def evaluate(
         `lmp` cannot be run.
     """
     _check(spec, potential_record, model_dir)
-    model = trained_model(model_dir, spec["molecule_id"]) if spec["model"] in TRAINED_MODELS else None
+    model, origin = None, {}
+    if spec["model"] in TRAINED_MODELS:
+        model = trained_model(model_dir, spec["molecule_id"])
+        origin = {"weights_sha256": json.loads((model_dir / HEADER).read_text())["weights_sha256"]}
     jobs = [(factor, replica) for factor in factors(spec) for replica in range(spec["replicas"])]
     try:
         reference = mean_reference(atomistic)
+        origin |= {"reference_run_ids": list(reference.run_ids)}
         if spec["model"] in RECORDED_MODELS:
             potential = parent_potential(potential_record)
             dynamics = _dynamics(spec, potential, reference, work, report)
@@ -189,7 +194,7 @@ def evaluate(
         raise
     except SimulationError as error:
         report(f"{spec['molecule_id']}, {spec['model']}: {error}")
-        return [_failed_row(spec, factor, replica, str(error)) for factor, replica in jobs]
+        return [_failed_row(spec, factor, replica, str(error)) | origin for factor, replica in jobs]
     rows, started, done = [], time.monotonic(), 0
     for count, (factor, replica) in enumerate(jobs, 1):
         path = work / "records" / f"{run_id(replica_spec(spec, factor, replica))}.parquet"
@@ -200,7 +205,7 @@ def evaluate(
             done += 1
         left_s = (time.monotonic() - started) / max(done, 1) * (len(jobs) - count)
         report(f"{spec['molecule_id']}, {spec['model']}, run {count}/{len(jobs)}: {_summary(row)}; {left_s:.0f} s left")
-        rows.append(row)
+        rows.append(row | origin)
     return rows
 
 
@@ -408,9 +413,10 @@ def _finished(path: Path, candidate: Candidate) -> dict[str, Any] | None:
     return row if found == asked else None
 
 
-def training_cost(path: Path) -> dict[str, float | None]:
-    """Return the column `training_core_s` from the record of a training; None for one that diverged."""
-    return {"training_core_s": json.loads(path.read_text()).get("core_s")}
+def training_columns(path: Path) -> dict[str, float | str | None]:
+    """Return `training_core_s` and `weights_sha256` from the record of a training; None of one that diverged."""
+    record = json.loads(path.read_text())
+    return {"training_core_s": record.get("core_s"), "weights_sha256": record.get("weights_sha256")}
 
 
 def _summary(row: dict[str, Any]) -> str:
@@ -447,8 +453,8 @@ def main(arguments: list[str] | None = None) -> int:
                 lambda line: print(line, flush=True),
             )
             if options.training is not None:
-                cost = training_cost(options.training)
-                rows = [row | cost for row in rows]
+                training = training_columns(options.training)
+                rows = [row | training for row in rows]
             write_rows(options.out, "evaluation", rows)
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)

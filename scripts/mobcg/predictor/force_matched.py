@@ -18,7 +18,7 @@ import pyarrow.parquet as pq
 from mobcg.errors import InputError
 from mobcg.plan import Spec
 from mobcg.plan import seed as plan_seed
-from mobcg.predictor.evaluate import EVALUATION_COLUMNS, training_cost
+from mobcg.predictor.evaluate import EVALUATION_COLUMNS, training_columns
 from mobcg.predictor.scoring import Reference, mean_reference, scores
 from mobcg.programs import versions
 from mobcg.records import read_record, write_rows
@@ -51,6 +51,7 @@ def _row(spec: Spec, run: Mapping[str, Any], at_1atm: Mapping[str, Any] | None, 
         "scale_factor": 1.0,
         "thermostat": "nose_hoover",
         "friction_1_ps": 0.0,
+        "reference_run_ids": list(reference.run_ids),
         "n_beads": run["n_molecules"],
         "md_core_s_ns_bead": run["core_s_ns_bead"],
         "spec": own_spec,
@@ -80,8 +81,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         reference = mean_reference([read_record(path) for path in options.atomistic])
         rows = evaluation_rows(options.spec, pq.read_table(options.judgement).to_pylist(), reference)
-        cost = training_cost(options.training)
-        write_rows(options.out, "evaluation", [row | cost for row in rows])
+        training = training_columns(options.training)
+        write_rows(options.out, "evaluation", [row | training for row in rows])
     except InputError as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

@@ -46,8 +46,8 @@ class Judged:
     """One judgement: what its runs at constant temperature say together.
 
     Means over the runs that were stable, with the errors of `mobcg.predictor.scoring.mean_over_replicas`; nan without
-    any. `verdicts` and `reasons` are one a
-    start: of the run at constant temperature if it was not stable, else of that at constant energy where there is one.
+    any. `verdicts` and `reasons` are one a start: of the run at constant temperature if it was not stable, else of that
+    at constant energy where there is one.
     """
 
     spec: Mapping[str, Any]

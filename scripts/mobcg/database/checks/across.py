@@ -179,6 +179,27 @@ def _check_curves(release: ReleaseTables, potentials: Mapping[str, Mapping[str, 
             yield Finding("potentials", name, "potential_kj_mol", "another curve", rule)
 
 
+def check_histories(release: ReleaseTables) -> Iterator[Finding]:
+    """Yield inversions whose potential is no mean of those they went through, or with histories of other lengths."""
+    histories = ("history_rdf_deviation", "history_pressure_bar", "history_potential_kj_mol")
+    rows = release.read(
+        "potentials", "potential_id", "origin", "status", "n_iterations", "potential_kj_mol", *histories
+    )
+    for row in rows.filter((pc.field("origin") == "ibi") & (pc.field("status") == "ok")).to_pylist():
+        name, tried = row["potential_id"], row["history_potential_kj_mol"] or ()
+        for column in histories:
+            length = len(row[column] or ())
+            if length != row["n_iterations"]:
+                yield Finding("potentials", name, column, f"{length} values", f"{row['n_iterations']}, n_iterations")
+        if not tried or not all(map(_on_grid, (row["potential_kj_mol"], *tried))):
+            continue  # found already
+        slack = physics.ROUNDING * (1 + np.abs(row["potential_kj_mol"]))
+        low, high = np.min(tried, axis=0) - slack, np.max(tried, axis=0) + slack
+        if not np.all((low <= row["potential_kj_mol"]) & (row["potential_kj_mol"] <= high)):
+            rule = "potentials of which that of the row is a mean"
+            yield Finding("potentials", name, "history_potential_kj_mol", "others", rule)
+
+
 def check_splits(release: ReleaseTables) -> Iterator[Finding]:
     """Yield rows missing from a fold, and molecules or liquids that sit on two sides of one.
 
@@ -264,8 +285,9 @@ def _on_grid(curve: Sequence[float] | None) -> bool:
 def check_evaluation(release: ReleaseTables) -> Iterator[Finding]:
     """Yield evaluations that do not follow from D and g, their parent potential and their atomistic liquid.
 
-    The liquid is the mean over the atomistic runs that the parent potential of the spec was made from. Where the spec
-    names none, it is a mean over some runs of the molecule in a box of as many, and no value may lie beyond theirs.
+    The liquid is the mean over `reference_run_ids`, which are the sound runs of the parent potential of the spec, if it
+    names one. Rows older than that column, whose spec names none: a mean over some runs of the molecule in a box of as
+    many, and no value may lie beyond theirs.
     """
     runs, potentials = _atomistic_runs(release), _curves(release)
     lineage = release.read("potentials", "potential_id", "parent_run_ids").to_pylist()
@@ -282,6 +304,11 @@ def check_evaluation(release: ReleaseTables) -> Iterator[Finding]:
                 rule = f"a molecule with a sound atomistic run of {row['n_beads']} molecules"
                 yield Finding("evaluation", row["name"], "molecule_id", row["molecule_id"], rule)
                 continue
+            if (named := row.get("reference_run_ids")) is not None:
+                if problem := _unlike(named, row, runs, runs_of.get(parent)):
+                    yield Finding("evaluation", row["name"], "reference_run_ids", shown(",".join(named)), problem)
+                    continue
+                liquids_of_row = [[run for run in runs if run["run_id"] in named]]
             for breach in _evaluation_breaches(row, liquids_of_row, potentials.get(parent)):
                 yield Finding("evaluation", row["name"], breach.field, shown(breach.value), breach.rule)
 
@@ -296,6 +323,19 @@ def _atomistic_runs(release: ReleaseTables) -> list[dict[str, Any]]:
         for row in rows
         if _on_grid(row["rdf"]) and None not in row.values()
     ]
+
+
+def _unlike(
+    named: Sequence[str], row: Mapping[str, Any], runs: list[dict[str, Any]], parents: Sequence[str] | None
+) -> str | None:
+    """Return what the runs that a row says it is scored against ought to be; None where they are."""
+    box = row["molecule_id"], row["n_beads"]
+    same = {run["run_id"] for run in runs if (run["molecule_id"], run["n_molecules"]) == box}
+    if not len(named) or not same.issuperset(named):
+        return f"sound atomistic runs of {row['n_beads']} molecules of {row['molecule_id']}"
+    if parents is not None and set(named) != same.intersection(parents):
+        return f"all sound runs that its potential is from: {', '.join(sorted(same.intersection(parents)))}"
+    return None
 
 
 def _liquids_of(row: Mapping[str, Any], runs: list[dict[str, Any]], named: Sequence[str]) -> list[list[dict[str, Any]]]:

@@ -73,7 +73,8 @@ def as_array(values: pa.ChunkedArray, column: Column) -> NDArray:
     if column.on_grid and column.expected:
         return array.flatten().to_numpy().reshape(-1, R_NM.size)
     if pa.types.is_list(column.type):
-        return np.array([*(np.asarray(value) for value in array.to_pylist()), None], dtype=object)[:-1]
+        lists = (None if value is None else np.asarray(value) for value in array.to_pylist())
+        return np.array([*lists, None], dtype=object)[:-1]
     if pa.types.is_floating(column.type):
         return array.to_numpy(zero_copy_only=False)
     return np.array(array.to_pylist(), dtype=object if pa.types.is_string(column.type) else None)

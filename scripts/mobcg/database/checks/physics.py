@@ -27,6 +27,11 @@ Columns = Mapping[str, NDArray]
 # r²-weighted mean of g over this range must be 1 within TAIL_TOLERANCE: it is 1.3 for a droplet, 0 for a wrong column.
 TAIL_NM = (1.0, 1.5)
 TAIL_TOLERANCE = 0.1
+# Standard error of g(r), root mean square from this distance on, where g is smooth: no liquid that was simulated is
+# known so badly, nor so much better than its own bins scatter.
+NOISE_FROM_NM = 0.9
+RDF_SE_MOST = 0.25
+RDF_SE_LEAST = 0.05
 # Relative; what is computed from the same numbers differs by rounding, densities also by that of a box in a file.
 ROUNDING = 1e-6
 DENSITY_RELATIVE = 1e-4
@@ -85,6 +90,15 @@ def rdf_tail(rows: Columns) -> Iterator[Breach]:
     weights = R_NM[inside] ** 2 / np.sum(R_NM[inside] ** 2)
     tail = rows["rdf"][:, inside] @ weights
     yield from _breaches(np.abs(tail - 1) > TAIL_TOLERANCE, "rdf", tail, "g(r) tends to 1 at large r")
+
+
+def error_of_rdf(rows: Columns) -> Iterator[Breach]:
+    """SE(g) is neither that of no liquid nor far below the scatter of the bins, sqrt(⟨(Δ³g)²⟩/20)."""
+    smooth = R_NM > NOISE_FROM_NM
+    error = np.sqrt(np.mean(rows["rdf_se"][:, smooth] ** 2, axis=1))
+    scatter = np.sqrt(np.mean(np.diff(rows["rdf"][:, smooth], 3, axis=1) ** 2, axis=1) / 20)
+    off = (error > RDF_SE_MOST) | (error < RDF_SE_LEAST * scatter)
+    yield from _breaches(off, "rdf_se", error, "the error that g(r) has by its scatter")
 
 
 def force_is_derivative(rows: Columns) -> Iterator[Breach]:
@@ -233,6 +247,7 @@ def mass_law(rows: Columns) -> Iterator[Breach]:
 ROW_CHECKS: dict[str, tuple[Callable[[Columns], Iterator[Breach]], ...]] = {
     "atomistic": (
         rdf_tail,
+        error_of_rdf,
         curves_of_equal_length,
         diffusion_matches_msd,
         finite_size("n_molecules"),
@@ -242,6 +257,7 @@ ROW_CHECKS: dict[str, tuple[Callable[[Columns], Iterator[Breach]], ...]] = {
     "potentials": (force_is_derivative,),
     "coarse": (
         rdf_tail,
+        error_of_rdf,
         curves_of_equal_length,
         diffusion_matches_msd,
         finite_size("n_beads"),
@@ -252,6 +268,7 @@ ROW_CHECKS: dict[str, tuple[Callable[[Columns], Iterator[Breach]], ...]] = {
     ),
     "evaluation": (
         rdf_tail,
+        error_of_rdf,
         curves_of_equal_length,
         diffusion_matches_msd,
         finite_size("n_beads"),
