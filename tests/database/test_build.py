@@ -312,3 +312,7 @@ def test_an_interim_release_holds_what_is_finished_and_is_a_base_to_go_on_from(t
     assert again.to_simulate("atomistic") == []
     assert again.to_simulate("inversions") == [unfinished]
     assert set(again.to_simulate("shards")) == late
+    # Its version is free, but what goes on from a release is later than it.
+    place = tmp_path / "releases"
+    later = build_release(there, inputs.molecules, "2026.11.0-interim", place, made, repository=repository)
+    assert later.name == "2026.12.1-interim"

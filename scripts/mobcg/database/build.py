@@ -76,7 +76,7 @@ def build_release(
 
     It is built beside its place and renamed into it, so it is there whole or not at all. A published directory is never
     touched: where `version` is published with the same content, that directory is returned, where its content
-    differs the next free micro version is made instead.
+    differs the next free micro version is made instead. So it is where the base release is of a later version.
 
     Parameters
     ----------
@@ -101,7 +101,7 @@ def build_release(
     InputError
         The version is no version, a file is missing, or the release does not pass `mobcg release validate`.
     """
-    wanted = manifest.Version.parse(version)
+    wanted = _not_before(manifest.Version.parse(version), base_release)
     with work_directory(releases_dir), tempfile.TemporaryDirectory(prefix=BUILDING, dir=releases_dir) as scratch:
         _remove_left_builds(releases_dir, Path(scratch))
         beads_dir = releases_dir / TRAJECTORIES
@@ -144,6 +144,13 @@ def build_release(
         _sync_directory(releases_dir)
         manifest.write_latest(releases_dir)
     return published
+
+
+def _not_before(wanted: manifest.Version, base_release: Path | None) -> manifest.Version:
+    """Return the version, or that of the base release where this is later and of the same suffix."""
+    there = manifest.published_versions(base_release.parent) if base_release else []
+    named = [version for version in there if str(version) == base_release.name and version.suffix == wanted.suffix]
+    return max([wanted, *named])
 
 
 def _remove_left_builds(releases_dir: Path, own: Path) -> None:
