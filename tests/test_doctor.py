@@ -1,3 +1,5 @@
+from importlib import metadata
+
 import pytest
 
 from mobcg import doctor
@@ -61,3 +63,16 @@ def test_a_machine_without_programs(monkeypatch: pytest.MonkeyPatch, tmp_path) -
     states = {finding.subject: finding.state for finding in doctor.findings()}
     assert [states[name] for name in ("gmx", "csg_inverse", "csg_stat", "lmp")] == [BAD] * 4
     assert states["sbatch"] == WARN
+
+
+def test_libraries_of_the_many_body_models_are_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    def without(package: str) -> str:
+        if package in doctor.MANY_BODY_PACKAGES:
+            raise metadata.PackageNotFoundError(package)
+        return "1.0"
+
+    monkeypatch.setattr(doctor.metadata, "version", without)
+    found = {finding.subject: finding for finding in doctor.findings()}
+    for package in doctor.MANY_BODY_PACKAGES:
+        assert found[package].state == WARN
+        assert "make forcematch" in found[package].advice

@@ -16,6 +16,7 @@ from mobcg.programs import version
 OK, WARN, BAD = "ok", "note", "missing"
 PACKAGES = ("snakemake", "rdkit", "freud-analysis", "MDAnalysis", "pyarrow", "safetensors", "scikit-learn", "torch")
 PACKAGES += ("matplotlib",)
+MANY_BODY_PACKAGES = ("graph-pes", "hippynn")
 
 
 @dataclass(frozen=True)
@@ -97,6 +98,11 @@ def findings() -> list[Finding]:
             found.append(Finding(package, metadata.version(package), OK))
         except metadata.PackageNotFoundError:
             found.append(Finding(package, "not found", BAD, "`make setup`, or pip install 'mobcg[workflow]'"))
+    for package in MANY_BODY_PACKAGES:
+        try:
+            found.append(Finding(package, metadata.version(package), OK))
+        except metadata.PackageNotFoundError:
+            found.append(Finding(package, "not found", WARN, "`make forcematch` installs it; nothing else needs it"))
     sbatch = shutil.which("sbatch")
     found.append(Finding("sbatch", sbatch or "not found", OK if sbatch else WARN, "" if sbatch else "no Slurm here"))
     return found
