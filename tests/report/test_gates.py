@@ -7,7 +7,7 @@ import pytest
 
 from mobcg.report.gates import Gate, gates, main, markdown
 from mobcg.report.liquids import mean_of
-from mobcg.report.peers import Peer, read_peers
+from mobcg.report.peers import Peer, read_peers, read_published_liquids
 from tests.report.conftest import read_back
 
 PEERS = [Peer("benzene", "ibi", 3.4, 0.014, 445.0), Peer("ethylbenzene", "ibi", 10.7, 0.016, 1124.0)]
@@ -103,9 +103,29 @@ def test_alpha_of_ibi_is_set_beside_that_of_the_published_targets(tmp_path, tabl
     alpha, _ = mean_of(
         [r for r in tables["evaluation"] if (r["molecule_id"], r["model"]) == ("benzene", "ibi")], "alpha"
     )
-    near, far = ([Peer("benzene", "ibi", alpha * factor, 0.01, None)] for factor in (1.29, 1.31))
+    near, far, lower = ([Peer("benzene", "ibi", alpha * factor, 0.01, None)] for factor in (1.29, 3.0, 0.6))
     assert found(tmp_path / "near", tables, "benzene", "α of IBI", peers=near).holds
     assert not found(tmp_path / "far", tables, "benzene", "α of IBI", peers=far).holds
+    # The atomistic liquid is faster than the published one, which makes α smaller: no explanation of a larger one.
+    gate = found(tmp_path / "lower", tables, "benzene", "α of IBI", peers=lower)
+    assert not gate.holds
+    diffusion, _ = mean_of([r for r in tables["atomistic"] if r["molecule_id"] == "benzene"], "diffusion_nm2_ns")
+    assert f"D_AA {diffusion / 1.12:.2f} times" in gate.found
+
+
+def test_alpha_that_differs_as_the_atomistic_liquids_do_is_explained(tmp_path, tables) -> None:
+    runs = [row for row in tables["atomistic"] if row["molecule_id"] == "benzene"]
+    diffusion, _ = mean_of(runs, "diffusion_nm2_ns")
+    rows = [r for r in tables["evaluation"] if (r["molecule_id"], r["model"]) == ("benzene", "ibi")]
+    alpha, _ = mean_of(rows, "alpha")
+    same_coarse_liquid = [Peer("benzene", "ibi", alpha * diffusion / 1.12, 0.01, None)]
+    gate = found(tmp_path, tables, "benzene", "α of IBI", peers=same_coarse_liquid)
+    assert gate.holds
+    assert gate.found.endswith("D of IBI 1.00 times theirs")
+
+
+def test_the_published_liquids_are_the_eight() -> None:
+    assert read_published_liquids().keys() == {peer.molecule_id for peer in read_peers()}
 
 
 def test_a_large_release_is_refused(tmp_path, tables) -> None:

@@ -1,5 +1,6 @@
 """The results page sets ours beside the peers and says where ours are worse."""
 
+import numpy as np
 import pytest
 
 from mobcg.report.results import FIGURES, main
@@ -54,6 +55,17 @@ def test_settings_of_the_knob_turned_after_the_run_are_not_taken_for_ours(tables
     assert "- benzene: mobcg, S = " in section(page, "Where ours is worse")
     assert "knob" not in section(page, "Where ours is worse") + section(page, "Beside what exists")
     assert "mobcg, knob × 1.3" in section(page, "Means over the liquids")
+
+
+def test_published_liquids_stand_beside_ours(page, tables) -> None:
+    runs = [row for row in tables["atomistic"] if row["molecule_id"] == "benzene"]
+    table = section(page, "Our atomistic liquids and the published ones")
+    (line,) = [line for line in table.splitlines() if line.startswith("| benzene |")]
+    _, _, density, diffusion, _, alpha, coarse, _ = (cell.strip() for cell in line.split("|"))
+    assert density.endswith(f"({np.mean([row['density_kg_m3'] for row in runs]) / 877:.2f})")
+    found = np.mean([row["diffusion_nm2_ns"] for row in runs]) / 1.12
+    assert diffusion.endswith(f"({found:.2f})")
+    assert float(coarse.strip("()")) == pytest.approx(found * float(alpha.split("(")[1].strip(")")), abs=0.02)
 
 
 def test_gates_close_the_page(page) -> None:

@@ -16,7 +16,7 @@ import numpy as np
 
 from mobcg.errors import InputError
 from mobcg.report.liquids import mean_of, mean_rdf
-from mobcg.report.peers import Peer, read_peers
+from mobcg.report.peers import Peer, read_peers, read_published_liquids
 from mobcg.report.release import (
     Release,
     Row,
@@ -72,7 +72,7 @@ def gates(release: Release, n_bytes: int, peers: Sequence[Peer]) -> list[Gate]:
     found += _synthetic(release, pristine)
     found += _inversions(release, pristine)
     found += _coarse(release, pristine)
-    found += _alphas(release, peers)
+    found += _alphas(release, pristine, peers)
     size = f"{n_bytes / 1e6:.1f} MB"
     return [*found, Gate("release", f"at most {LARGEST_BYTES / 1e6:.0f} MB", size, n_bytes <= LARGEST_BYTES)]
 
@@ -210,18 +210,33 @@ def _coarse(release: Release, pristine: dict[str, list[Row]]) -> list[Gate]:
     return found
 
 
-def _alphas(release: Release, peers: Sequence[Peer]) -> list[Gate]:
-    """Compare α of IBI with that of the published atomistic targets, run the same way."""
+def _alphas(release: Release, pristine: dict[str, list[Row]], peers: Sequence[Peer]) -> list[Gate]:
+    """Compare α of IBI with that of the published atomistic targets, run the same way.
+
+    α = D_CG / D_AA: where the two α differ, the atomistic liquids may be all that does. What explains it is that D of
+    the coarse liquid, α D_AA, is the published one's within the same limit.
+    """
     found = []
     published = {peer.molecule_id: peer.alpha for peer in peers if peer.model == "ibi"}
+    theirs = read_published_liquids()
     for molecule in sorted({row["molecule_id"] for row in release.ok("evaluation")} & published.keys()):
         rows = [row for row in release.ok("evaluation") if (row["molecule_id"], row["model"]) == (molecule, "ibi")]
         alpha, alpha_se = mean_of(rows, "alpha")
-        ratio = alpha / published[molecule]
+        ratio, text = alpha / published[molecule], measured(alpha, alpha_se)
+        close = _alike(ratio)
+        if not close and molecule in theirs:
+            atomistic = mean_of(pristine.get(molecule, []), "diffusion_nm2_ns")[0] / theirs[molecule].diffusion_nm2_ns
+            text += (
+                f", {ratio:.2f} times it: D_AA {atomistic:.2f} times and D of IBI {ratio * atomistic:.2f} times theirs"
+            )
+            close = _alike(ratio * atomistic)
         asked = f"α of IBI within {LARGEST_ALPHA_RATIO - 1:.0%} of {published[molecule]:g}, or explained"
-        close = 1 / LARGEST_ALPHA_RATIO <= ratio <= LARGEST_ALPHA_RATIO
-        found.append(Gate(molecule, asked, measured(alpha, alpha_se), bool(close)))
+        found.append(Gate(molecule, asked, text, close))
     return found
+
+
+def _alike(ratio: float) -> bool:
+    return bool(1 / LARGEST_ALPHA_RATIO <= ratio <= LARGEST_ALPHA_RATIO)
 
 
 def markdown(found: Sequence[Gate]) -> str:

@@ -17,10 +17,10 @@ from mobcg.errors import InputError
 from mobcg.observables import score as score_of
 from mobcg.records import atomic_path
 from mobcg.report import gates as gates_of
-from mobcg.report.liquids import is_own_choice, variant_label
+from mobcg.report.liquids import is_own_choice, mean_of, mean_rdf, variant_label
 from mobcg.report.make import exhibits, scored
-from mobcg.report.peers import Peer, read_peers
-from mobcg.report.release import Release
+from mobcg.report.peers import Peer, read_peers, read_published_liquids
+from mobcg.report.release import Release, pristine_runs
 from mobcg.report.scores import ERRORS, TIE_ERRORS, Score, Summary, mark, measured
 from mobcg.report.style import Exhibit, drawing, save_png
 
@@ -54,6 +54,11 @@ def page(
         _beside(scores, peers),
         "## Where ours is worse\n",
         _worse(scores, peers),
+        "## Our atomistic liquids and the published ones\n",
+        "α = D_CG/D_AA differs from the published one as far as D of the coarse liquid or D of the atomistic liquid "
+        "does. In brackets: times the published value; of α and D of IBI, times that of IBI against the published "
+        "g(r), the peer above.\n",
+        _atomistic(release, scores, peers),
     ]
     for exhibit in shown:
         parts += [f"## {exhibit.title}\n", f"![{exhibit.title}](results/{exhibit.name}.png)\n", f"{exhibit.seen}\n"]
@@ -139,6 +144,37 @@ def _worse(scores: Sequence[Score], peers: Sequence[Peer]) -> str:
                     f"- {liquid}: {ours.label}, S = {measured(ours.score, ours.score_se)}: {', '.join(better)}."
                 )
     return "\n".join(lines or ["Nowhere, by S."]) + "\n"
+
+
+def _atomistic(release: Release, scores: Sequence[Score], peers: Sequence[Peer]) -> str:
+    """Set density, D and highest g(r) of our liquids beside those published, and what follows for α of IBI."""
+    published, rows = read_published_liquids(), []
+    for molecule, runs in pristine_runs(release).items():
+        if molecule not in published:
+            continue
+        theirs = published[molecule]
+        density, diffusion = mean_of(runs, "density_kg_m3"), mean_of(runs, "diffusion_nm2_ns")
+        curve, ibi = mean_rdf(runs), _best(scores, molecule, "ibi")
+        peak = int(np.argmax(curve.y))
+        peer = next((peer.alpha for peer in peers if (peer.molecule_id, peer.model) == (molecule, "ibi")), np.nan)
+        ratio = np.nan if ibi is None else ibi.alpha / peer
+        atomistic = diffusion[0] / theirs.diffusion_nm2_ns
+        rows.append(
+            [
+                molecule,
+                _times(measured(*density), density[0] / theirs.density_kg_m3),
+                _times(measured(*diffusion), atomistic),
+                _times(measured(float(curve.y[peak]), float(curve.y_se[peak])), float(curve.y[peak]) / theirs.rdf_peak),
+                "–" if ibi is None else _times(measured(ibi.alpha, ibi.alpha_se), ratio),
+                "–" if ibi is None else f"({ratio * atomistic:.2f})",
+            ]
+        )
+    head = ("liquid", "density (kg/m³)", "D_AA (nm²/ns)", "highest g(r)", "α of IBI", "D of IBI")
+    return _table(head, rows) if rows else "No liquid of this release was published before.\n"
+
+
+def _times(text: str, ratio: float) -> str:
+    return f"{text} ({ratio:.2f})"
 
 
 def make_results(release_dir: Path, out: Path) -> None:
