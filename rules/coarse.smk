@@ -19,7 +19,7 @@ rule simulate_shard:
         "../envs/lammps.yaml"
     threads: 1
     resources:
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        runtime=lambda wildcards, attempt: 120 * attempt,
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
     params:
         spec=lambda wildcards: canonical_json(PLAN.shards[wildcards.shard_id]),

@@ -100,7 +100,7 @@ rule assemble_tables:
     conda:
         "../envs/gromacs.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
     params:
         version=PLAN.release_version,
         base=BASE,
@@ -129,14 +129,14 @@ rule write_release:
     conda:
         "../envs/gromacs.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
     params:
         version=PLAN.release_version,
         base=BASE,
         releases=PLAN.config.releases_dir,
         scale=PLAN.scale.name,
         rough="--rough" if PLAN.scale.rough else "",
-        models=lambda wildcards, input: str(Path(input.models[0]).parents[1]),
+        models=lambda wildcards, input: [str(Path(path).parent) for path in input.models],
     shell:
         "python -m mobcg.database.build --inputs {input.records} --version {params.version} {params.base}"
         " --scale {params.scale} {params.rough} --models {params.models:q} --trajectories {input.trajectories}"

@@ -164,7 +164,7 @@ rule report_force_matching:
     conda:
         "../envs/mobcg.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
     params:
         config=canonical_json(config),
     shell:

@@ -21,7 +21,7 @@ rule train:
         "../envs/mobcg.yaml"
     threads: 1
     resources:
-        runtime=lambda wildcards, attempt: 60 * attempt,
+        runtime=lambda wildcards, attempt: 180 * attempt,
         mem_mb=lambda wildcards, attempt: 4000 * attempt,
     params:
         settings=lambda wildcards: canonical_json(PLAN.model_settings(wildcards.model)),

@@ -4,7 +4,7 @@
 # why  people would rather look than read
 
 FIGURES = "scoreboard plane rdf msd potentials convergence mass_law density diffusion".split()
-FIGURES += "learning reliability overview".split()
+FIGURES += "neighbours learning reliability overview".split()
 
 
 # Every figure, the scoreboard, and one page with all of them in it; `snakemake --report` takes them up too.
@@ -29,7 +29,7 @@ rule make_report:
     conda:
         "../envs/mobcg.yaml"
     resources:
-        mem_mb=4000,
+        mem_mb=lambda wildcards, attempt: 4000 * attempt,
     params:
         directory=lambda wildcards, output: str(Path(output.page).parent),
         releases=PLAN.config.releases_dir,

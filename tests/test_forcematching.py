@@ -29,6 +29,7 @@ MATCHED = {
     },
 }
 LIQUIDS = ["benzene", "neopentane"]
+TRANSFER = {"states": [[280, 850], [320, 850]], "train": {"cold": [[280, 850]]}, "judging": {"nvt_ps": 97}}
 
 
 @pytest.fixture(autouse=True)
@@ -94,12 +95,21 @@ def test_the_runs_of_the_chain_know_nothing_of_it(tmp_path: Path) -> None:
 
 
 def test_a_slow_model_may_be_judged_by_less(tmp_path: Path) -> None:
-    short = {"starts": 2, "nvt_ps": 30}
+    short = {"starts": 2, "nvt_ps": 110}
     matching = plan_with(tmp_path, {"models": ["pair_fm", "hipnn"], "judging_of": {"hipnn": short}}).forcematch
     found = {matching.judgements[name]["model"]: matching.judgements[name] for name in matching.scoreboard.values()}
-    assert [(found[name]["starts"], found[name]["nvt_ps"]) for name in ("pair_fm", "hipnn")] == [(3, 50), (2, 30)]
+    assert [(found[name]["starts"], found[name]["nvt_ps"]) for name in ("pair_fm", "hipnn")] == [(3, 150), (2, 110)]
     assert found["pair_fm"]["nve_ps"] == 0  # a pair potential is run at constant temperature only
     assert found["hipnn"]["nve_ps"] == 20
+
+
+def test_what_is_no_network_and_what_needs_no_diffusion_may_be_judged_by_little(tmp_path: Path) -> None:
+    little = {"nvt_ps": 10}
+    study = MATCHED["studies"]["one"] | {"judging": little}
+    section = {"models": ["pair_fm"], "judging": little, "transfer": {"benzene": TRANSFER | {"models": ["pair_fm"]}}}
+    section |= {"sizes": {"benzene": {"n_molecules": [200], "judging": little}}, "studies": {"one": study}}
+    asked = plan_with(tmp_path, section).forcematch.judgements.values()
+    assert {spec["nvt_ps"] for spec in asked} == {10, 97}
 
 
 def test_a_study_tries_each_setting_once_with_what_all_share(tmp_path: Path) -> None:
@@ -152,6 +162,26 @@ def test_a_mapping_is_a_run_of_its_own(tmp_path: Path) -> None:
         (
             {"transfer": {"benzene": {"states": [[300, 870]], "train": {"a": [[301, 870]]}}}},
             r"301 K, 870 kg/m³\) is no state",
+        ),
+        (
+            {"models": ["schnet"], "judging": {"nvt_ps": 105}},
+            r"scale matched: forcematch\.judging\.nvt_ps: found 105\.0; allowed: 109 and more for neopentane",
+        ),
+        (
+            {"models": ["schnet", "hipnn"], "judging_of": {"hipnn": {"nvt_ps": 90}}},
+            r"forcematch\.judging_of\.hipnn\.nvt_ps: found 90\.0; allowed: 10\d and more for benzene",
+        ),
+        (
+            {"transfer": {"benzene": TRANSFER | {"models": ["pair_fm", "schnet"]}}},
+            r"forcematch\.transfer\.benzene\.judging\.nvt_ps: found 97\.0; allowed: 100 and more for benzene",
+        ),
+        (
+            {"lengths": {"nvt_ps": 90}, "transfer": {"benzene": TRANSFER | {"models": ["pair_fm"]}}},
+            r"forcematch\.lengths\.nvt_ps: found 90\.0; allowed: 101 and more for benzene",
+        ),
+        (
+            {"models": ["pair_fm"], "sizes": {"benzene": {"n_molecules": [200, 181]}}},
+            r"sizes\.benzene\.n_molecules: found '181 benzene, a box of 3\.00 nm'; allowed: more than 3 nm",
         ),
     ],
 )

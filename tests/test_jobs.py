@@ -1,6 +1,10 @@
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
 
 from mobcg.jobs import Job, _reused, workflow_jobs
 from mobcg.plan import Plan, load_plan, record_files
@@ -82,3 +86,19 @@ def test_a_model_is_trained_for_the_folds_that_are_scored_and_for_the_release(pl
     trained = [job.key for job in workflow_jobs(Plan(**(fields | {"evaluations": fewer}))) if job.rule == "train"]
     assert [key for key in trained if key.endswith(".bag2024")] == ["all.bag2024"]
     assert sum(key.endswith(".mobcg") for key in trained) == len(plan.folds)
+
+
+def test_no_group_of_the_cluster_profile_is_more_than_a_liquid_and_its_potentials(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Jobs of a group that a file joins are one job of the cluster, which runs them one after another."""
+    monkeypatch.chdir(REPOSITORY)
+    plan = load_plan({"version": "2026.11.0", "scale": "paper"})
+    profile = yaml.safe_load(Path("profiles/slurm/config.yaml").read_text())
+    grouped = [job for job in workflow_jobs(plan) if profile["groups"].get(job.rule) == "potential"]
+    number = {job.product: place for place, job in enumerate(grouped)}
+    joined = [(number[need], number[job.product]) for job in grouped for need in job.needs if need in number]
+    rows, columns = np.array(joined).T
+    graph = coo_array((np.ones(rows.size), (rows, columns)), shape=(len(grouped), len(grouped)))
+    _, label = connected_components(graph, directed=False)
+    assert np.bincount(label).max() <= plan.scale.atomistic.replicas + 2

@@ -8,6 +8,7 @@ from rdkit import Chem
 from mobcg import molecule
 from mobcg.config import Molecule, load_molecule
 from mobcg.errors import InputError
+from mobcg.observables import BeadTrajectory, self_diffusion
 from mobcg.units import number_density_nm3
 
 REPOSITORY = Path(__file__).parents[1]
@@ -77,6 +78,24 @@ def test_molecules_in_box_is_the_least_number_with_that_edge(edge_nm: float) -> 
     density = number_density_nm3(873.5, 78.114)
     assert (n / density) ** (1 / 3) >= 1.015 * edge_nm > ((n - 1) / density) ** (1 / 3)
     assert (n / (1.04 * density)) ** (1 / 3) > edge_nm  # four per cent denser than expected
+
+
+@pytest.mark.parametrize("density_kg_m3", [560.0, 700.3, 873.5])
+@pytest.mark.parametrize("frame_ps", [0.1, 1.0, 4.2])
+def test_a_run_of_the_least_length_has_a_diffusion_and_not_much_shorter_ones_have_none(
+    density_kg_m3: float, frame_ps: float
+) -> None:
+    state = {"mass_g_mol": 114.23, "temperature_k": 298.15}
+    density = number_density_nm3(density_kg_m3, state["mass_g_mol"])
+
+    def diffusion(length_ps: float) -> float:
+        walk = np.cumsum(np.random.default_rng(0).normal(0, 0.1, (round(length_ps / frame_ps) + 1, 4, 3)), axis=0)
+        return self_diffusion(BeadTrajectory(walk, (4 / density) ** (1 / 3), frame_ps, **state)).diffusion_nm2_ns
+
+    least_ps = molecule.least_production_ps(frame_ps, density_kg_m3, *state.values())
+    assert diffusion(least_ps) > 0
+    with pytest.raises(ValueError, match="too short"):
+        diffusion(least_ps - 5 * frame_ps)
 
 
 def test_a_draft_passes_the_check_that_files_must_pass(tmp_path: Path) -> None:

@@ -132,8 +132,14 @@ def test_golden_ids() -> None:
 
 def test_the_shipped_files_ask_for_the_golden_runs() -> None:
     plan = plan_of("demo")
-    assert plan.atomistic["4be4202b68f68f1f"] == ATOMISTIC
-    assert {"aee290577d46a7de", "a2072ca3b9cb6ada"} <= set(coarse_ids(plan))
+    assert plan.atomistic["89afbb32417a71f3"] == ATOMISTIC | {"lengths": ATOMISTIC["lengths"] | {"nvt_ps": 160.0}}
+    assert "a2271dde7e472232" in plan.inversions
+    assert {"8b98b2a378e76962", "4ef9049c906a8287"} <= set(coarse_ids(plan))
+    # Those of the released runs.
+    plan = plan_of("workstation")
+    assert "b49dff40eaf78101" in plan.atomistic
+    assert "775cf50ebb61293d" in plan.inversions
+    assert {"c2cf4f170817239b", "9952f934dd1c0826"} <= set(coarse_ids(plan))
 
 
 def test_a_mapping_in_a_molecules_file_changes_no_run() -> None:
@@ -508,6 +514,53 @@ def test_a_box_too_small_is_refused_before_any_simulation(tmp_path: Path) -> Non
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(scale))
     with pytest.raises(InputError, match=r"atomistic\.n_molecules: found '100 benzene, a box of 2\.\d\d nm'"):
         plan_of(str(tmp_path / "small.yaml"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            # Both are too short; the slower one is named.
+            {"atomistic": {"lengths": {"nvt_ps": 90}}},
+            r"atomistic\.lengths\.nvt_ps: found 90\.0; allowed: 150 and more for n-octane\. ",
+        ),
+        (
+            {"synthetic": {"draws": {"n-octane": 1}, "lengths": {"nvt_ps": 149}}},
+            r"synthetic\.lengths\.nvt_ps: found 149\.0; allowed: 150 and more for n-octane\. ",
+        ),
+        (
+            {"atomistic": {"frame_ps": 20.0}},
+            r"atomistic\.frame_ps: found 20\.0; allowed: less for benzene\. frames of 20 ps are too far apart",
+        ),
+    ],
+)
+def test_a_run_too_short_for_its_diffusion_is_refused_before_it(
+    changes: dict, message: str, tmp_path: Path, molecules_dir: Path
+) -> None:
+    (molecules_dir / "n-octane.yaml").write_text(draft("CCCCCCCC", "n-octane", 698.6))
+    scale = tmp_path / "short.yaml"
+    scale.write_text(yaml.safe_dump({"name": "short", "molecules": ["benzene", "n-octane"]} | changes))
+    with pytest.raises(InputError, match=f"scale short: {message}"):
+        plan_of(str(scale), molecules_dir=str(molecules_dir))
+
+
+def test_the_least_length_is_long_enough_and_what_is_there_is_not_asked(tmp_path: Path, molecules_dir: Path) -> None:
+    (molecules_dir / "n-octane.yaml").write_text(draft("CCCCCCCC", "n-octane", 698.6))
+    scale = tmp_path / "short.yaml"
+    content = {"name": "short", "molecules": ["n-octane"], "atomistic": {"lengths": {"nvt_ps": 150}, "replicas": 1}}
+    scale.write_text(yaml.safe_dump(content))
+    ((_, spec),) = plan_of(str(scale), molecules_dir=str(molecules_dir)).atomistic.items()
+    content["atomistic"]["lengths"]["nvt_ps"] = 130
+    scale.write_text(yaml.safe_dump(content))
+    short = run_id(spec | {"lengths": spec["lengths"] | {"nvt_ps": 130.0}})
+    base = release_of(tmp_path / "base", [short], [], [])
+    assert plan_of(str(scale), molecules_dir=str(molecules_dir), base_release=base).to_simulate("atomistic") == []
+
+
+@pytest.mark.parametrize("scale", ["demo", "pilot", "study", "workstation", "paper"])
+def test_octane_may_join_every_shipped_scale(scale: str, molecules_dir: Path) -> None:
+    (molecules_dir / "n-octane.yaml").write_text(draft("CCCCCCCC", "n-octane", 698.6))
+    assert "n-octane" in plan_of(scale, molecules_dir=str(molecules_dir)).molecules
 
 
 def test_the_number_of_synthetic_draws_leaves_the_first_as_they_are(tmp_path: Path) -> None:

@@ -31,6 +31,12 @@ AtomGroup = Annotated[list[Count], Field(min_length=1)]
 FewBumps = Annotated[int, Field(ge=0, le=10)]
 
 
+def _whole_tenths(interval_ps: float) -> float:
+    if interval_ps < 0.1 or abs(interval_ps - round(interval_ps, 1)) > 1e-9:
+        raise ValueError("a multiple of 0.1 ps is needed: energies are written so often, and a frame has its own")
+    return interval_ps
+
+
 def _ordered(pair: tuple[float, float]) -> tuple[float, float]:
     if pair[0] > pair[1]:
         raise ValueError(f"the lower end {pair[0]} lies above the upper end {pair[1]}")
@@ -105,7 +111,9 @@ class Atomistic(Section):
     larger_boxes_nm: dict[Identifier, Positive] = Field(
         {}, description="molecule → edge of one more run, in a larger box: a check of the finite-size correction"
     )
-    frame_ps: Positive = Field(1.0, description="time between two frames of the bead trajectory")
+    frame_ps: Annotated[Positive, AfterValidator(_whole_tenths)] = Field(
+        1.0, description="time between two frames of the bead trajectory, a multiple of 0.1 ps"
+    )
     publish_trajectories: bool = Field(
         False,
         description="the bead trajectories of the liquids are published beside the release; no run's identity"
@@ -367,7 +375,7 @@ class Judging(Section):
 
     starts: PositiveInt = Field(3, description="runs, each from another atomistic frame")
     equilibration_ps: Positive = 10
-    nvt_ps: Positive = 50
+    nvt_ps: Positive = 150
     nve_ps: NotNegative = Field(20, description="length of the runs at constant energy; 0: none")
     npt_ps: NotNegative = Field(0, description="length of the runs at 1 atm, many-body models; 0: none")
 

@@ -6,17 +6,22 @@ a model at one state are like. A state of a transfer is an atomistic run at a gi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mobcg.config import Judging, Molecule, Scale, Study, Transfer
+from mobcg.config import NETWORK_SETTINGS, Judging, Molecule, Scale, Study, Transfer
 from mobcg.errors import InputError
-from mobcg.molecule import Species, mapping_of, molecules_in_box
+from mobcg.molecule import LEAST_DENSITY, Species, least_production_ps, mapping_of, molecules_in_box
+from mobcg.pair import CUTOFF_NM
 from mobcg.spec import Spec, run_id
+from mobcg.units import number_density_nm3
 
 # Raised when a stage is changed such that its old records no longer answer the same question.
 PROTOCOL = {"fit": 1, "judgement": 2, "floor": 2}
+# Time between two frames of the runs of a many-body model, at 100 g/mol (`mobcg.forcematch.dynamics`).
+FRAME_PS_100 = 0.72
 
 
 @dataclass(frozen=True)
@@ -130,7 +135,8 @@ def force_matching(
     Raises
     ------
     InputError
-        A molecule or a mapping that the section names is not there.
+        A molecule or a mapping that the section names is not there, a run that is to have a D is too short for it, or
+        a box of `sizes` is too small for g(r).
     """
     section, asked = scale.forcematch, ForceMatching()
     where = f"scale {scale.name}"
@@ -139,13 +145,18 @@ def force_matching(
             _known(name, molecules, where, f"forcematch.{key}")
     for name, study in section.studies.items():
         _known(study.molecule, molecules, where, f"forcematch.studies.{name}.molecule")
+    for name, sizes in section.sizes.items():
+        _check_boxes(sizes.n_molecules, molecules[name], species[name], where)
     for name in molecules if section.models else ():
         for model in section.models:
+            state = molecules[name].temperature_k, LEAST_DENSITY * molecules[name].reference_density_kg_m3
+            judging, key = section.judging, "forcematch.judging"
+            if model in section.judging_of:
+                judging, key = section.judging_of[model], f"forcematch.judging_of.{model}"
+            _check_length(judging, model, name, state, species[name], where, key)
             fit = asked.fit(model, model_settings(scale, model), replicas[name], section.every_ps)
             source = {"fit_id": fit}
-            asked.scoreboard[f"{name}.{model}"] = asked.judge(
-                model, source, replicas[name], section.judging_of.get(model, section.judging)
-            )
+            asked.scoreboard[f"{name}.{model}"] = asked.judge(model, source, replicas[name], judging)
             if name in section.sizes:
                 sizes = section.sizes[name]
                 asked.sizes[name] = asked.sizes.get(name, []) + [
@@ -179,6 +190,30 @@ def model_settings(scale: Scale, model: str) -> dict[str, Any]:
 def _known(name: str, molecules: Mapping[str, Molecule], where: str, key: str) -> None:
     if name not in molecules:
         raise InputError(where, key, name, f"molecules of the scale: {', '.join(molecules)}", "Add it to `molecules`.")
+
+
+def _check_boxes(sizes: Sequence[int], molecule: Molecule, species: Species, where: str) -> None:
+    density = number_density_nm3(molecule.reference_density_kg_m3, species.molar_mass_g_mol)
+    edge_nm = (min(sizes) / density) ** (1 / 3)
+    if edge_nm <= 2 * CUTOFF_NM:
+        found = f"{min(sizes)} {molecule.id}, a box of {edge_nm:.2f} nm"
+        advice = f"Take more molecules: g(r) reaches {CUTOFF_NM:g} nm, twice that must fit."
+        key = f"forcematch.sizes.{molecule.id}.n_molecules"
+        raise InputError(where, key, found, f"more than {2 * CUTOFF_NM:g} nm", advice)
+
+
+def _check_length(
+    judging: Judging, model: str, name: str, state: tuple[float, float], species: Species, where: str, key: str
+) -> None:
+    """Raise `InputError` where a many-body model's run at a state (K, kg/m³) is too short for D; others never are."""
+    if model not in NETWORK_SETTINGS:
+        return
+    temperature_k, density_kg_m3 = state
+    frame_ps = FRAME_PS_100 * (species.molar_mass_g_mol / 100) ** 0.5
+    least_ps = least_production_ps(frame_ps, density_kg_m3, species.molar_mass_g_mol, temperature_k)
+    if judging.nvt_ps < least_ps:
+        allowed = f"{math.ceil(least_ps)} and more for {name}"
+        raise InputError(where, f"{key}.nvt_ps", judging.nvt_ps, allowed, "It is what a D takes, and α with it.")
 
 
 def _mapped_run(asked: ForceMatching, spec: Spec, molecule: Molecule, study: Study, where: str) -> str:
@@ -217,7 +252,9 @@ def _transfer(
             source = _source(asked, scale, molecule, model, runs, learned[0][0], invert)
             if source is None:
                 continue
-            for test in states.values():
+            key = f"forcematch.transfer.{molecule.id}.judging"
+            for state, test in states.items():
+                _check_length(transfer.judging, model, molecule.id, state, species, f"scale {scale.name}", key)
                 judged = asked.judge(model, source, [test], transfer.judging)
                 rows.append({"model": model, "train": train, "test": test, "judgement": judged})
 

@@ -18,13 +18,15 @@ from scipy.sparse.csgraph import connected_components
 
 from mobcg.config import Molecule, validate
 from mobcg.errors import InputError
-from mobcg.observables import MoleculeBeads
-from mobcg.units import number_density_nm3
+from mobcg.observables import FIT_WINDOW_TAU, MoleculeBeads
+from mobcg.units import number_density_nm3, reduced_time_ps
 
 RDLogger.DisableLog("rdApp.*")
 
 # Source of the density in a draft that was given none.
 GUESS = "guess, to be replaced"
+# Of the measured density: so little a simulated liquid may come out at, and the less dense, the longer its τ.
+LEAST_DENSITY = 0.85
 
 
 @dataclass(frozen=True)
@@ -181,6 +183,17 @@ def molecules_in_box(box_length_nm: float, density_kg_m3: float, molar_mass_g_mo
     One and a half per cent of the edge are added, so that a liquid up to 4 % denser than expected still has that edge.
     """
     return math.ceil(number_density_nm3(density_kg_m3, molar_mass_g_mol) * (1.015 * box_length_nm) ** 3)
+
+
+def least_production_ps(frame_ps: float, density_kg_m3: float, molar_mass_g_mol: float, temperature_k: float) -> float:
+    """Return the least length (ps) of a run of a liquid that has a self-diffusion coefficient, in whole frames.
+
+    `mobcg.observables.self_diffusion` asks for four times the end of its fit window, 4 · 8 τ with
+    τ = ρ^(-1/3) sqrt(m/kT); one frame more, as the window ends on a frame.
+    """
+    density = number_density_nm3(density_kg_m3, molar_mass_g_mol)
+    needed_ps = 4 * FIT_WINDOW_TAU[1] * reduced_time_ps(molar_mass_g_mol, temperature_k, density)
+    return round((math.ceil(needed_ps / frame_ps) + 1) * frame_ps, 6)
 
 
 def draft(smiles: str, molecule_id: str, density_kg_m3: float | None = None) -> str:

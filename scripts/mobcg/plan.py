@@ -35,7 +35,15 @@ from mobcg.config import (
 )
 from mobcg.errors import InputError
 from mobcg.forcematching import ForceMatching, force_matching
-from mobcg.molecule import Species, molecules_in_box, species_of, topology_path
+from mobcg.molecule import (
+    LEAST_DENSITY,
+    Species,
+    least_production_ps,
+    molecules_in_box,
+    species_of,
+    topology_path,
+)
+from mobcg.observables import fit_window
 from mobcg.pair import CUTOFF_NM
 from mobcg.records import atomic_path
 from mobcg.schema import TRAINED_MODELS, TRAJECTORIES, TRAJECTORIES_FILE
@@ -445,6 +453,11 @@ def build_plan(
 
     `chosen` lists, round by round, further draws of the prior (`mobcg.config.ChosenDraws`), `kept_molecules` the rows
     of the release that is extended.
+
+    Raises
+    ------
+    InputError
+        What the scale asks for cannot be: a box too small for g(r), a run too short for D, a molecule not there.
     """
     atomistic: dict[str, Spec] = {}
     inversions: dict[str, Spec] = {}
@@ -495,6 +508,10 @@ def build_plan(
         pristine_runs,
         atomistic,
         lambda molecule, runs, temperature_k: _inversion(scale, molecule, runs, False, temperature_k),
+    )
+    simulated = {**atomistic, **matching.atomistic}
+    _check_lengths(
+        scale, species, [spec for name, spec in simulated.items() if name not in reused.get("atomistic", ())]
     )
     for key, judgement_id in matching.scoreboard.items():
         judgement = matching.judgements[judgement_id]
@@ -556,6 +573,31 @@ def _atomistic_specs(
         for replica in range(replicas or section.replicas)
     )
     return {run_id(spec): spec for spec in specs}
+
+
+def _check_lengths(scale: Scale, species: Mapping[str, Species], specs: Sequence[Spec]) -> None:
+    """Raise `InputError` where an atomistic run is too short for D, or would be if it came out at `LEAST_DENSITY`."""
+    short = []
+    for spec in specs:
+        molecule, given = spec["molecule"]["id"], "density_kg_m3" in spec
+        density_kg_m3 = spec["density_kg_m3"] if given else spec["start_density_kg_m3"]
+        molar_mass, temperature_k = species[molecule].molar_mass_g_mol, spec["temperature_k"]
+        try:
+            fit_window(spec["frame_ps"], molar_mass, temperature_k, number_density_nm3(density_kg_m3, molar_mass))
+        except ValueError as error:
+            where, allowed = f"scale {scale.name}", f"less for {molecule}"
+            raise InputError(where, "atomistic.frame_ps", spec["frame_ps"], allowed, f"{error}.") from error
+        low_kg_m3 = density_kg_m3 if given else LEAST_DENSITY * density_kg_m3
+        least_ps = least_production_ps(spec["frame_ps"], low_kg_m3, molar_mass, temperature_k)
+        if spec["lengths"]["nvt_ps"] < least_ps:
+            synthetic = spec["force_field"]["kind"] == "synthetic"
+            section = "forcematch" if given else "synthetic" if synthetic else "atomistic"
+            short.append((least_ps, molecule, f"{section}.lengths.nvt_ps", spec["lengths"]["nvt_ps"]))
+    if short:
+        least_ps, molecule, key, found = max(short)
+        allowed = f"{least_ps:g} and more for {molecule}"
+        advice = "A self-diffusion coefficient is fitted up to a lag of 8 τ, and needs four times that."
+        raise InputError(f"scale {scale.name}", key, found, allowed, advice)
 
 
 def file_force_field(molecule: Molecule, where: Path) -> Spec:

@@ -14,9 +14,10 @@ import pyarrow as pa
 
 # Semantic. Major: a table or column removed or renamed, or its type, unit or meaning changed; code that reads the old
 # release may misread the new one. Minor: a table, column or allowed value added, a null allowed; old code still reads
-# all that it knew. Patch: wording only, in the descriptors of a release too. A release of another major version is not
-# read, one of an older minor version is: it may lack the columns that came later.
-SCHEMA_VERSION = "1.5.0"
+# all that it knew. Patch: wording, in the descriptors of a release too, and what the data card makes of the tables. A
+# release of another major version is not read, one of an older minor version is: it may lack the columns that came
+# later.
+SCHEMA_VERSION = "1.5.1"
 DATA_LICENSE = "CC-BY-4.0"
 
 TEXT = pa.string()

@@ -30,6 +30,11 @@ def seed(spec: Mapping[str, Any], purpose: str) -> int:
     return 1 + int.from_bytes(digest[:8], "big") % (2**31 - 2)
 
 
+def force_field_id(spec: Mapping[str, Any]) -> str:
+    """Return the id of an atomistic spec's force field: the hash of the molecule and of what was asked for."""
+    return run_id({"kind": "force_field", "smiles": spec["molecule"]["smiles"], "force_field": spec["force_field"]})
+
+
 def derived_potential_spec(potential: Mapping[str, Any]) -> Spec | None:
     """Return the spec of the potential that a coarse spec names under `potential`; None for the parent itself.
 

@@ -6,7 +6,6 @@ import pytest
 
 from mobcg.atomistic.force_field import (
     choose_time_step_fs,
-    force_field_id,
     force_field_rows,
     fourier_to_ryckaert_bellemans,
     harmonic_periods_ps,
@@ -20,6 +19,7 @@ from mobcg.atomistic.topology import build_topology, read_section
 from mobcg.config import SyntheticRanges
 from mobcg.errors import InputError
 from mobcg.schema import TABLES
+from mobcg.spec import force_field_id
 
 ETHYLBENZENE = "CCc1ccccc1"
 RANGES = SyntheticRanges().model_dump()

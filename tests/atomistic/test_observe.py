@@ -5,7 +5,6 @@ import numpy as np
 import pytest
 
 from mobcg.atomistic.observe import main, observe, record
-from mobcg.errors import InputError
 from mobcg.observables import BeadTrajectory, MoleculeBeads
 from mobcg.plan import run_id
 from mobcg.records import read_record, write_record
@@ -72,9 +71,14 @@ def test_a_failed_run_is_a_row_with_its_reason(tmp_path):
     assert row["diffusion_nm2_ns"] is None
 
 
-def test_a_run_too_short_for_its_diffusion_says_which_length_to_change():
-    with pytest.raises(InputError, match=r"lengths\.nvt_ps"):
-        record(SMALL, random_walk(30))
+def test_a_run_too_short_for_its_diffusion_is_a_row_that_says_which_length_to_change(tmp_path):
+    random_walk(30).save(tmp_path / "beads.npz")
+    arguments = ["--spec", json.dumps(SMALL), "--beads", str(tmp_path / "beads.npz")]
+    assert main([*arguments, "--out", str(tmp_path / "record.parquet")]) == 0
+    row = read_record(tmp_path / "record.parquet")
+    assert (row["status"], row["density_kg_m3"], row["diffusion_nm2_ns"]) == ("failed", 870.0, None)
+    assert row["reason"].startswith("a trajectory of 30.0 ps is too short: D is fitted up to ")
+    assert row["reason"].endswith("(lengths.nvt_ps 4, frame_ps 0.5)")
 
 
 def test_a_mapping_changes_no_observable():

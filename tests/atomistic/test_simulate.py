@@ -11,13 +11,15 @@ import numpy as np
 import pytest
 from MDAnalysis.coordinates.XTC import XTCReader
 
-from mobcg.atomistic.beads import whole_molecules
+from mobcg.atomistic.beads import Beads, whole_molecules
+from mobcg.atomistic.density import SettledDensity
 from mobcg.atomistic.force_field import molecule_files
 from mobcg.atomistic.gromacs import Machine
 from mobcg.atomistic.observe import record
 from mobcg.atomistic.simulate import (
     EXIT_UNFINISHED,
     bring_to_density,
+    collect,
     main,
     mapped_molecule,
     planned_stages,
@@ -258,6 +260,20 @@ def test_a_finished_run_keeps_what_repeats_it_and_not_more(whole):
     assert (positions.n_frames, positions.n_atoms) == (11, n_atoms)
 
 
+@pytest.mark.parametrize(("frame_ps", "length_ps"), [(1.0, 134.0), (5.0, 134.0), (0.3, 10.0)])
+def test_a_frame_has_the_energy_of_its_own_time(frame_ps, length_ps, tmp_path, monkeypatch):
+    time_ps = np.arange(round(length_ps / 0.1) + 1) * 0.1
+    samples = np.column_stack([time_ps, time_ps, np.full_like(time_ps, 298.15), np.zeros_like(time_ps)])
+    monkeypatch.setattr("mobcg.atomistic.simulate.stage_energies", lambda *_: samples)
+    frames_ps = np.arange(int(length_ps / frame_ps) + 1) * frame_ps
+    beads = Beads(frames_ps, *np.zeros((2, len(frames_ps), 64, 3)), 298.15)
+    spec = SMALL | {"frame_ps": frame_ps}
+    density = SettledDensity(870.0, 1.0, settled=True, first_block=0)
+    production = planned_stages(spec, 2.0)["nvt"]
+    found = collect(spec, molecule_files(spec), tmp_path, 3.2, production, density, beads)
+    np.testing.assert_allclose(found.metadata["potential_kj_mol"], frames_ps, atol=1e-9)
+
+
 @pytest.mark.workflow
 def test_a_run_of_several_beads_at_a_given_density(tmp_path):
     lengths = {"squeeze_ps": 2, "npt_block_ps": 1, "npt_max_ps": 4, "nvt_equilibration_ps": 1, "nvt_ps": 4}
@@ -281,6 +297,7 @@ def test_a_run_of_several_beads_at_a_given_density(tmp_path):
     assert np.linalg.norm(apart, axis=3).mean() == pytest.approx(0.225, abs=0.01)
     assert np.linalg.norm(apart, axis=3).std() < 0.01
 
-    with pytest.raises(InputError, match=r"lengths\.nvt_ps"):
-        record(spec, mapped)
+    row = record(spec, mapped)
+    assert row["status"] == "failed"
+    assert "lengths.nvt_ps 4" in row["reason"]
     assert not list(tmp_path.glob("work/step_*/npt_*"))

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from mobcg import pair, plan
-from mobcg.coarse.shard import main, run_shard, run_specs
+from mobcg.coarse.shard import IDENTITY_FILE, main, run_shard, run_specs
 from mobcg.errors import InputError
+from mobcg.programs import ProgramError
 from mobcg.records import read_record, read_rows, write_record
 from mobcg.spec import derived_potential_id
 from tests.coarse.cases import BOTTOMLESS, SOFT, TEMPERATURE_K
@@ -124,7 +126,7 @@ def test_a_truncated_record_is_run_again(finished, tmp_path, capsys):
     work = tmp_path / "work"
     work.mkdir()
     records = sorted((finished / "work").glob("*.parquet"))
-    for record in records:
+    for record in [*records, finished / "work" / IDENTITY_FILE]:
         (work / record.name).write_bytes(record.read_bytes())
     broken = work / records[1].name
     broken.write_bytes(broken.read_bytes()[:-100])
@@ -133,6 +135,37 @@ def test_a_truncated_record_is_run_again(finished, tmp_path, capsys):
         assert {name: value for name, value in row.items() if value != before[name]} == {}
     assert broken.read_bytes() == records[1].read_bytes()
     assert str(broken) in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"number_density_nm3": 4.8},
+        {"potential_kj_mol": [1.001 * value for value in SOFT]},
+        None,  # nobody knows what they were run with
+    ],
+)
+def test_records_of_another_parent_are_not_taken_for_this_ones(changes, finished, tmp_path, monkeypatch, capsys):
+    work = shutil.copytree(finished / "work", tmp_path / "work")
+    monkeypatch.setenv("PATH", str(tmp_path))  # nothing can be run
+    same = potential_row(origin="another", versions={"mobcg": "1"})
+    assert run_shard(SHARD, [same], work) == read_rows(finished / "shard.parquet")
+    if changes is None:
+        (work / IDENTITY_FILE).unlink()
+    with pytest.raises(ProgramError, match="lmp"):
+        run_shard(SHARD, [potential_row() | (changes or {})], work)
+    assert not list(work.glob("*.parquet"))
+    assert "3 records are not of these potentials; they are made again" in capsys.readouterr().out
+
+
+def test_records_that_failed_with_their_parent_are_made_again_when_it_does_not(tmp_path, monkeypatch):
+    monkeypatch.setenv("PATH", str(tmp_path))
+    for reason in ("did not converge", "froze"):
+        failed = potential_row() | {"status": "failed", "reason": reason, "potential_kj_mol": None}
+        rows = run_shard(SHARD, [failed], tmp_path)
+        assert {row["reason"] for row in rows} == {f"its potential failed: {reason}"}
+    with pytest.raises(ProgramError, match="lmp"):
+        run_shard(SHARD, [potential_row()], tmp_path)
 
 
 def test_a_failed_run_is_a_record_with_the_reason(tmp_path):

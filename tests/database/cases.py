@@ -18,7 +18,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from mobcg.atomistic.force_field import force_field_id
 from mobcg.coarse.prior_shard import potential_row
 from mobcg.database import descriptor, manifest
 from mobcg.database.potential_files import write_release_potentials
@@ -35,7 +34,7 @@ from mobcg.plan import (
 )
 from mobcg.records import write_record, write_rows
 from mobcg.schema import TABLES
-from mobcg.spec import derived_potential_id
+from mobcg.spec import derived_potential_id, force_field_id
 from mobcg.units import BAR_PER_KJ_MOL_NM3, mass_density_kg_m3, number_density_nm3, thermal_energy_kj_mol
 from mobcg.weights import save_weights
 

@@ -45,7 +45,7 @@ def release(tmp_path_factory, inputs, repository, models_dir) -> Path:
         inputs.molecules,
         VERSION,
         tmp_path_factory.mktemp("releases"),
-        models_dir=models_dir,
+        models=[models_dir / "mobcg"],
         repository=repository,
         commit=COMMIT,
     )

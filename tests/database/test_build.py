@@ -15,7 +15,8 @@ from mobcg.database.manifest import release_files, sha256_of
 from mobcg.database.validate import validate
 from mobcg.errors import InputError
 from mobcg.plan import molecule_rows
-from mobcg.records import read_record, write_record
+from mobcg.records import read_record, read_rows, write_record, write_rows
+from mobcg.weights import save_weights
 from tests.database.cases import COMMIT, VERSION, Chain, Inputs, make_plan
 
 
@@ -58,7 +59,7 @@ def heptane_release(tmp_path_factory, release, repository, models_dir):
         "2026.12.0-test",
         releases,
         base_release=releases / VERSION,
-        models_dir=models_dir,
+        models=[models_dir / "mobcg"],
         repository=repository,
         commit=COMMIT,
     )
@@ -75,7 +76,7 @@ def test_same_records_give_the_same_bytes(tmp_path, inputs, repository, models_d
         inputs.molecules[::-1],
         VERSION,
         tmp_path,
-        models_dir=models_dir,
+        models=[models_dir / "mobcg"],
         repository=repository,
         commit=COMMIT,
     )
@@ -90,7 +91,7 @@ def test_publishing_the_same_content_again_does_nothing(tmp_path, inputs, reposi
         inputs.molecules,
         VERSION,
         releases,
-        models_dir=models_dir,
+        models=[models_dir / "mobcg"],
         repository=repository,
         commit="a later commit",
     )
@@ -103,7 +104,7 @@ def test_other_content_becomes_the_next_micro_version(tmp_path, inputs, reposito
     releases = shutil.copytree(release.parent, tmp_path / "releases")
     before = digests(releases / VERSION)
     changed, run = changed_benzene(inputs, tmp_path, density_kg_m3_se=1.7)
-    options = {"models_dir": models_dir, "repository": repository, "commit": COMMIT}
+    options = {"models": [models_dir / "mobcg"], "repository": repository, "commit": COMMIT}
     made = build_release(changed.records, inputs.molecules, VERSION, releases, **options)
     assert made.name == "2026.11.1-test"
     assert "making 2026.11.1-test" in capsys.readouterr().err
@@ -115,7 +116,7 @@ def test_other_content_becomes_the_next_micro_version(tmp_path, inputs, reposito
 
 
 def test_latest_names_only_versions_without_suffix(tmp_path, inputs, repository, models_dir):
-    options = {"models_dir": models_dir, "repository": repository, "commit": COMMIT}
+    options = {"models": [models_dir / "mobcg"], "repository": repository, "commit": COMMIT}
     build_release(inputs.records, inputs.molecules, "2026.11.0-demo", tmp_path, **options)
     assert not (tmp_path / "latest.json").exists()
     full = build_release(inputs.records, inputs.molecules, "2026.11.0", tmp_path, **options)
@@ -180,7 +181,7 @@ def test_published_row_wins_over_a_record_with_its_id(tmp_path, inputs, release,
         "2026.12.0-test",
         tmp_path / "releases",
         base_release=release,
-        models_dir=models_dir,
+        models=[models_dir / "mobcg"],
         repository=repository,
         commit=COMMIT,
     )
@@ -198,7 +199,7 @@ def test_removed_molecule_leaves_and_the_diff_says_so(tmp_path, inputs, release,
         "2026.12.0-test",
         tmp_path / "releases",
         base_release=release,
-        models_dir=models_dir,
+        models=[models_dir / "mobcg"],
         repository=repository,
         commit=COMMIT,
     )
@@ -207,6 +208,59 @@ def test_removed_molecule_leaves_and_the_diff_says_so(tmp_path, inputs, release,
     assert differences["tables"]["atomistic"]["removed"] == 2
     for table in ("atomistic", "potentials", "coarse", "evaluation", "force_fields"):
         assert "benzene" not in ids(made, table, "molecule_id")
+
+
+def test_new_replicas_of_a_model_and_liquid_replace_all_the_old(tmp_path, inputs, release, repository, models_dir):
+    """Two protocols in one mean would be neither."""
+    fresh = []
+    for path in inputs.records["evaluation"]:
+        rows = [row for row in read_rows(path) if row["replica"] == 0 and row["model"] == "ibi"]
+        if rows:
+            fresh.append(tmp_path / path.name)
+            write_rows(fresh[-1], "evaluation", rows)
+    options = {"models": [models_dir / "mobcg"], "repository": repository, "base_release": release}
+    made = build_release({"evaluation": fresh}, inputs.molecules, "2026.12.0", tmp_path / "releases", **options)
+    columns = ["molecule_id", "model", "scale_factor", "replica"]
+    before, after = (
+        pq.read_table(place / "data/evaluation.parquet", columns=columns).to_pylist() for place in (release, made)
+    )
+    assert after == [row for row in before if row["model"] != "ibi" or row["replica"] == 0]
+
+
+def test_models_that_are_not_trained_again_stay_with_their_scores(tmp_path, inputs, release, repository, models_dir):
+    base = shutil.copytree(release, tmp_path / "base" / VERSION)
+    matched = base / "models/force_matched/benzene/schnet"
+    shutil.copytree(models_dir / "mobcg", matched)
+    options = {"repository": repository, "base_release": base}
+    made = build_release({"evaluation": []}, inputs.molecules, "2026.12.0", tmp_path / "releases", **options)
+    assert (made / "models/mobcg/model.json").is_file()
+    assert (made / "models/force_matched/benzene/schnet/model.json").is_file()
+    assert ids(made, "evaluation", "model") == ids(release, "evaluation", "model")
+    # A model that is trained again takes its scores with it, and a liquid that leaves its force-matched ones.
+    save_weights(tmp_path / "mobcg", "mobcg", {}, {"layer": np.zeros(3)})
+    others = [row for row in inputs.molecules if row["molecule_id"] != "benzene"]
+    options |= {"models": [tmp_path / "mobcg"]}
+    made = build_release({"evaluation": []}, others, "2026.12.1", tmp_path / "releases", **options)
+    assert not (made / "models/force_matched").exists()
+    assert not any(name.startswith("mobcg") for name in ids(made, "evaluation", "model"))
+    assert (made / "models/mobcg/model.json").read_bytes() == (tmp_path / "mobcg/model.json").read_bytes()
+
+
+@pytest.mark.parametrize(
+    ("asked", "expected"),
+    [
+        ("2026.10.0-test", "2026.11.1-test"),
+        ("2026.11.0-test", "2026.11.1-test"),
+        ("2026.11.0-other-scale", "2026.11.0-other-scale"),
+        ("2026.10.7", "2026.11.0"),
+        ("2026.12.0", "2026.12.0"),
+    ],
+)
+def test_a_release_has_no_version_of_its_base(asked, expected, tmp_path, inputs, release, repository):
+    """Wherever the base lies."""
+    options = {"repository": repository, "base_release": release}
+    made = build_release({"evaluation": []}, inputs.molecules, asked, tmp_path, **options)
+    assert made.name == expected
 
 
 def test_failed_runs_stay_with_their_reason(release):
@@ -253,7 +307,7 @@ def test_link_among_the_models_is_refused(tmp_path, inputs, repository):
             inputs.molecules,
             VERSION,
             tmp_path / "releases",
-            models_dir=tmp_path / "models",
+            models=[tmp_path / "models"],
             repository=repository,
         )
 
@@ -269,7 +323,7 @@ def test_command_line_builds_both_and_names_the_release(tmp_path, inputs, reposi
     common = ["--inputs", str(described), "--version", VERSION, "--repository", str(repository)]
     assert main([*common, "--training-set", str(tmp_path / "tables")]) == 0
     places = ["--releases", str(tmp_path / "releases"), "--published", str(tmp_path / "name.txt")]
-    assert main([*common, *places, "--models", str(models_dir), "--scale", "test", "--rough"]) == 0
+    assert main([*common, *places, "--models", str(models_dir / "mobcg"), "--scale", "test", "--rough"]) == 0
     assert footer_of(tmp_path / "releases" / VERSION / "data" / "coarse.parquet").items() >= {
         ("scale", "test"),
         ("rough", "true"),

@@ -36,6 +36,19 @@ def test_counts_and_means_are_those_of_the_tables(release):
     assert f"| {mean:.3f} ±" in benzene
 
 
+def test_the_error_of_a_mean_is_of_scatter_and_own_errors_the_larger(editable):
+    rows = editable.rows("atomistic")
+    own = [n for n, row in enumerate(rows) if row["molecule_id"] == "benzene"]
+    for number, density in zip(own, (860.0, 880.0), strict=True):
+        rows[number] |= {"density_kg_m3": density, "density_kg_m3_se": 1.0}
+    editable.write("atomistic", rows)
+    assert "| 870.0 ± 10.0 |" in card(editable.path)
+    for number in own:
+        rows[number] |= {"density_kg_m3": 870.0, "density_kg_m3_se": 2.0}
+    editable.write("atomistic", rows)
+    assert "| 870.0 ± 1.4 |" in card(editable.path)
+
+
 def test_boxes_of_different_size_are_rows_of_their_own(editable):
     rows = editable.rows("atomistic")
     benzene = [row for row in rows if row["molecule_id"] == "benzene"]
@@ -112,7 +125,7 @@ def test_scored_models_and_their_files_are_named_only_where_they_are(release, ed
 
 def test_scale_and_roughness_are_said_where_they_are_known(release, inputs, repository, models_dir, tmp_path):
     assert "numbers are rough" not in card(release)
-    options = {"models_dir": models_dir, "repository": repository, "scale": "tiny", "rough": True}
+    options = {"models": [models_dir / "mobcg"], "repository": repository, "scale": "tiny", "rough": True}
     made = build_release(inputs.records, inputs.molecules, "2026.11.3-tiny", tmp_path, **options)
     text = (made / "README.md").read_text(encoding="utf-8")
     assert "**These numbers are rough" in text
@@ -124,6 +137,13 @@ def test_scale_and_roughness_are_said_where_they_are_known(release, inputs, repo
     assert (package["scale"], package["rough"]) == ("tiny", True)
     assert validate(made) == []
     assert card(made) == text
+    # What went on from a release needs it again; what is unfinished is no release of its whole scale.
+    later = build_release({"evaluation": []}, inputs.molecules, "2026.11.3-tiny", tmp_path, made, **options)
+    assert later.name == "2026.11.4-tiny"
+    assert "version=2026.11.4 base_release=releases/2026.11.3-tiny\n" in card(later)
+    interim = build_release({"evaluation": []}, inputs.molecules, "2026.11.4-interim", tmp_path, made, **options)
+    assert "mobcg release interim --scale tiny" in card(interim)
+    assert "makes the release again" not in card(interim)
 
 
 def test_example_runs_and_gives_one_row_a_molecule(release):

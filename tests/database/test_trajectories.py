@@ -244,7 +244,7 @@ def publishing(tmp_path_factory, inputs, repository, files):
 
 def publish(releases, inputs, repository, packed, **options):
     words = {"repository": repository, "commit": COMMIT, "packed": packed, **options}
-    words["models_dir"] = write_models(releases.with_name("models"))
+    words["models"] = [write_models(releases.with_name("models")) / "mobcg"]
     return build_release(inputs.records, inputs.molecules, VERSION, releases, **words)
 
 
@@ -383,7 +383,7 @@ def test_trajectories_of_the_base_are_carried_over(mine, tmp_path, inputs, repos
     plan = make_plan(tmp_path / "plan", ("neopentane", "ethylbenzene"))
     evaluations = Chain(tmp_path / "records", plan).paths()["evaluation"]
     molecules = [row for row in inputs.molecules if row["molecule_id"] != "benzene"]
-    options = {"base_release": mine, "models_dir": models_dir, "repository": repository, "packed": files[3:]}
+    options = {"base_release": mine, "models": [models_dir / "mobcg"], "repository": repository, "packed": files[3:]}
     made = build_release({"evaluation": evaluations}, molecules, "2026.12.0-test", tmp_path / "new", **options)
     assert validate(made) == []
     old = {row["run_id"]: row for row in read_index(mine) if row["molecule_id"] != "benzene"}

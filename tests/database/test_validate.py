@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mobcg.database.card import card
 from mobcg.database.checks import physics
 from mobcg.database.dataset import load
 from mobcg.database.manifest import sha256_of
@@ -236,6 +237,8 @@ def test_forbidden_values_are_refused(editable, table, columns, rule):
 def test_a_remark_and_nulls_where_nothing_need_be_are_accepted(editable):
     row = sound(editable, "evaluation")
     editable.change("evaluation", row, density_1atm_kg_m3=None, pressure_bar=None, reason="no density at 1 atm")
+    (editable.path / "README.md").write_text(card(editable.path))  # counts remarks
+    editable.sign()
     assert validate(editable.path) == []
 
 
@@ -537,7 +540,8 @@ def test_molecules_and_potentials_that_are_not_those_of_their_runs_are_refused(e
     (smiles,) = {row["smiles"] for row in editable.rows("molecules") if row["molecule_id"] == "neopentane"}
     row = sound(editable, "molecules", molecule_id="benzene")
     editable.change("molecules", row, smiles=smiles)
-    assert {finding.field for finding in only(validate(editable.path), "molecules", row="benzene")} == {"smiles"}
+    of_smiles = {"smiles", "inchikey", "formula", "molar_mass_g_mol", "n_atoms"}
+    assert {finding.field for finding in only(validate(editable.path), "molecules", row="benzene")} == of_smiles
     editable.change("molecules", row, smiles="c1ccccc1", reference_density_kg_m3=0.8735)
     only(validate(editable.path), "molecules", "reference_density_kg_m3", "benzene")
     editable.change("molecules", row, reference_density_kg_m3=873.5)
@@ -604,11 +608,13 @@ def test_two_inversions_of_one_force_field_on_both_sides_are_refused(editable):
     rows[of_all[0]] |= {"parent_potential_id": twin["potential_id"]}
     editable.write("splits", rows)
     editable.sign()
-    assert validate(editable.path) == []
+    # Its run is of the other potential, but all of the liquid still lies on one side.
+    only(validate(editable.path), "splits", "parent_potential_id")
+    assert "side" not in str(validate(editable.path))
     rows[of_all[0]] |= {"split": "validation" if rows[of_all[0]]["split"] == "train" else "train"}
     editable.write("splits", rows)
     editable.sign()
-    assert {finding.rule[:31] for finding in validate(editable.path)} == {"all rows of a parent potential "}
+    assert "all rows of a parent potential " in {finding.rule[:31] for finding in validate(editable.path)}
 
 
 def test_page_that_cannot_be_read_is_refused_even_when_signed(editable):
@@ -626,6 +632,88 @@ def test_held_out_molecule_in_training_is_refused(editable):
     editable.write("splits", rows)
     editable.sign()
     assert "test rows are those of the held-out molecule" in {finding.rule for finding in validate(editable.path)}
+
+
+def test_a_held_out_molecule_under_the_name_of_another_is_refused(editable):
+    rows = editable.rows("splits")
+    other = next(row for row in rows if row["fold"] == "benzene" and row["split"] == "train")
+    disguise = {name: other[name] for name in ("split", "parent_molecule_id", "parent_potential_id")}
+    hidden = [row | disguise if row["fold"] == "benzene" and row["split"] == "test" else row for row in rows]
+    assert hidden != rows
+    editable.write("splits", hidden)
+    editable.sign()
+    found = {finding.field for finding in only(validate(editable.path), "splits")}
+    assert found == {"parent_molecule_id", "parent_potential_id"}
+
+
+# --- what follows from specs and other tables ---
+
+
+def test_parent_of_an_inversion_is_the_first_of_its_runs(editable):
+    row = sound(editable, "potentials", origin="ibi", molecule_id="benzene")
+    runs = editable.rows("potentials")[row]["parent_run_ids"]
+    name = editable.change("potentials", row, parent_id=runs[1])
+    only(validate(editable.path), "potentials", "parent_id", name)
+
+
+def test_force_field_of_another_run_is_refused(editable):
+    rows = editable.rows("atomistic")
+    first = sound(editable, "atomistic", molecule_id="ethylbenzene")
+    own = rows[first]["force_field_id"]
+    other = next(row["force_field_id"] for row in rows if row["force_field_id"] != own)
+    name = editable.change("atomistic", first, force_field_id=other)
+    assert name in {finding.row for finding in validate(editable.path) if finding.field == "force_field_id"}
+
+
+def test_synthetic_parameters_lie_in_their_ranges_and_none_is_missing(editable):
+    row = sound(editable, "force_fields", kind="synthetic", term="bond", parameter="length")
+    original = editable.rows("force_fields")[row]
+    name = editable.change("force_fields", row, value=1.5 * original["reference_value"])
+    (finding,) = only(validate(editable.path), "force_fields", "value", name)
+    assert "as its spec asks" in finding.rule
+    editable.change("force_fields", row, **original)
+    kept = [each for each in editable.rows("force_fields") if each != original]
+    editable.write("force_fields", kept)
+    editable.sign()
+    only(validate(editable.path), "force_fields", row=name)
+
+
+@pytest.mark.parametrize(
+    ("column", "value"),
+    [("inchikey", "UHOVQNZJYSORNB-UHFFFAOYSA-M"), ("n_atoms", 13), ("temperature_k", 350.0), ("formula", "C6H7")],
+)
+def test_columns_of_a_molecule_are_those_of_its_smiles_and_runs(editable, column, value):
+    editable.change("molecules", sound(editable, "molecules", molecule_id="benzene"), **{column: value})
+    only(validate(editable.path), "molecules", column, "benzene")
+
+
+@pytest.mark.parametrize("table", ["atomistic", "coarse"])
+def test_an_error_of_diffusion_that_no_run_has_is_refused(editable, table):
+    row = sound(editable, table)
+    error = editable.rows(table)[row]["diffusion_nm2_ns_se"]
+    name = editable.change(table, row, diffusion_nm2_ns_se=error / 1000)
+    found = [finding for finding in validate(editable.path) if finding.table == table]
+    assert [(finding.row, finding.field) for finding in found] == [(name, "diffusion_nm2_ns_se")]
+
+
+def test_numbers_of_the_data_card_are_those_of_the_tables(editable):
+    path = editable.path / "README.md"
+    text = path.read_text()
+    (line,) = [line for line in text.splitlines() if line.startswith("| benzene |")][:1]
+    path.write_text(text.replace(line, line.replace("873.5", "783.5")))
+    editable.sign()
+    (finding,) = only(validate(editable.path), "README.md", "table")
+    assert finding.rule == line
+
+
+@pytest.mark.parametrize(("content", "field"), [({}, "new"), (None, "rows_new")])
+def test_differences_are_those_of_this_release(editable, content, field):
+    path = editable.path / "diff.json"
+    found = json.loads(path.read_text())
+    found["tables"]["coarse"]["rows_new"] += 1
+    path.write_text(json.dumps(found if content is None else content))
+    editable.sign()
+    only(validate(editable.path), "diff.json", field)
 
 
 # --- command line ---

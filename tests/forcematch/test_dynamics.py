@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from mobcg import forcematching
 from mobcg.errors import InputError
 from mobcg.forcematch import dynamics
 from mobcg.forcematch.dynamics import simulate, steps_per_second
@@ -37,6 +38,7 @@ def test_the_same_seed_gives_the_same_bits_and_another_one_does_not():
 def test_lengths_and_intervals():
     found = run(lattice(), equilibration_ps=1.0, production_ps=2.0, time_step_fs=10.0)
     assert found.trajectory.frame_ps == pytest.approx(0.72 * 0.78**0.5, abs=0.005)
+    assert dynamics.FRAME_PS_100 == forcematching.FRAME_PS_100  # which planning counts with
     assert (len(found.trajectory.positions_nm) - 1) * found.trajectory.frame_ps == pytest.approx(2.0, abs=0.65)
     np.testing.assert_allclose(np.diff(found.times_ps), 0.1)
     assert found.times_ps[0] == 0

@@ -166,6 +166,21 @@ def test_a_pair_potential_that_attracts_far_too_much_is_judged_as_a_field_is(liq
     assert row["verdict"] in ("collapsed", "frozen"), row["reason"]
 
 
+@pytest.mark.parametrize("model", [SoftSpheres(), known_potential()], ids=["many-body", "pair"])
+def test_a_box_too_small_for_its_g_of_r_is_not_run(model, liquid, tmp_path):
+    with pytest.raises(SimulationError, match=r"100 molecules make a box of 2\.\d\d nm; g\(r\) needs more than 3 nm"):
+        judged({**SPEC, "n_molecules": 100}, model, [liquid], tmp_path, silent)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_pair_potential_that_cannot_be_measured_failed_and_was_not_unstable(liquid, tmp_path):
+    # So thin that particles take longer to diffuse than the run is.
+    thin = replace(liquid, positions_nm=4 * liquid.positions_nm, box_length_nm=4 * liquid.box_length_nm)
+    (row,) = judged({**SPEC, "model": "ibi"}, known_potential(), [thin], tmp_path, silent)
+    assert row["verdict"] == "failed"
+    assert "are too short: D needs" in row["reason"]
+
+
 def test_the_command_writes_rows_for_a_training_that_diverged(liquid, tmp_path):
     liquid.save(tmp_path / "beads.npz")
     save_failure(tmp_path / "fit", "schnet", "the loss of epoch 2 is nan")

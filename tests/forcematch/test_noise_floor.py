@@ -11,11 +11,20 @@ from scipy.signal import lfilter
 
 from mobcg.atomistic.beads import read_beads
 from mobcg.atomistic.force_field import molecule_files
-from mobcg.atomistic.gromacs import Machine, Progress, format_mdp, minimisation_options, minimise, run_stage
+from mobcg.atomistic.gromacs import (
+    Machine,
+    Progress,
+    UnstableError,
+    format_mdp,
+    minimisation_options,
+    minimise,
+    run_stage,
+)
 from mobcg.atomistic.simulate import fill_box, planned_stages, write_molecule
-from mobcg.errors import InputError
+from mobcg.errors import InputError, SimulationError
 from mobcg.forcematch.frames import decorrelation_ps, force_autocorrelation, statistical_inefficiency
 from mobcg.forcematch.noise_floor import (
+    finished_directory,
     hold,
     main,
     mean_force_share,
@@ -23,6 +32,8 @@ from mobcg.forcematch.noise_floor import (
     summary,
 )
 from mobcg.observables import BeadTrajectory
+from mobcg.programs import ProgramError
+from mobcg.spec import run_id
 from tests.atomistic.conftest import SMALL
 
 
@@ -138,6 +149,69 @@ def test_a_run_that_is_not_finished_is_told_without_a_traceback(tmp_path, capsys
     options = ["--run", str(tmp_path / "run"), "--work", str(tmp_path / "work"), "--out", str(tmp_path / "floor.json")]
     assert main(["--spec", json.dumps(SMALL), *options]) == 2
     assert "Run it first" in capsys.readouterr().err
+
+
+def floor_of(run, directory) -> dict:
+    """Return the floor that the command writes for the work directory of a run."""
+    options = ["--run", str(run), "--work", str(directory / "work"), "--out", str(directory / "floor.json")]
+    assert main(["--spec", json.dumps(SMALL), *options]) == 0
+    return json.loads((directory / "floor.json").read_text())
+
+
+def test_a_run_that_failed_has_a_floor_that_says_so(tmp_path):
+    run = tmp_path / "run"
+    (run / "step_2_fs").mkdir(parents=True)
+    (run / "step_2_fs/nvt.gro").write_text("too hot")
+    (run / "step_2_fs/failed").write_text("nvt: the mean temperature was 340.0 K")
+    (run / "spec.json").write_text("{}")
+    found = floor_of(run, tmp_path)
+    assert found["failed"] == "the atomistic run failed; its record says why"
+    assert (found["run_id"], found["held_ps"]) == (run_id(SMALL), 25.0)
+    metadata = {"status": "failed", "reason": "unstable with time steps down to 2 fs"}
+    BeadTrajectory(np.zeros((0, 64, 3)), np.nan, 1.0, 78.1, 298.15, metadata=metadata).save(run / "beads.npz")
+    assert floor_of(run, tmp_path)["failed"] == "the atomistic run failed: unstable with time steps down to 2 fs"
+
+
+def test_a_good_run_whose_configurations_are_gone_did_not_fail(tmp_path):
+    metadata = {"status": "ok", "reason": None}
+    BeadTrajectory(np.zeros((2, 64, 3)), 3.2, 1.0, 78.1, 298.15, metadata=metadata).save(tmp_path / "beads.npz")
+    (tmp_path / "spec.json").write_text("{}")
+    with pytest.raises(InputError, match="Run it first"):
+        finished_directory(tmp_path)
+
+
+def test_a_time_step_that_failed_is_not_begun_from(tmp_path):
+    for name in ("step_0.5_fs", "step_1_fs", "step_2_fs"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "nvt.gro").touch()
+    for name in ("step_0.5_fs", "step_2_fs"):
+        (tmp_path / name / "failed").touch()
+    assert finished_directory(tmp_path).name == "step_1_fs"
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [
+        (UnstableError("free_0: Too many LINCS warnings"), "free_0: Too many LINCS warnings"),
+        (SimulationError("the held centres of mass strayed"), "the held centres of mass strayed"),
+    ],
+)
+def test_a_floor_that_fails_is_a_result(error, reason, tmp_path, monkeypatch):
+    def fail(*_):
+        raise error
+
+    monkeypatch.setattr("mobcg.forcematch.noise_floor.hold", fail)
+    assert floor_of(tmp_path / "run", tmp_path)["failed"] == reason
+
+
+def test_a_program_that_fails_makes_no_floor(tmp_path, monkeypatch):
+    def fail(*_):
+        raise ProgramError(["gmx"], -9, tmp_path / "log")
+
+    monkeypatch.setattr("mobcg.forcematch.noise_floor.hold", fail)
+    with pytest.raises(ProgramError):
+        floor_of(tmp_path / "run", tmp_path)
+    assert not (tmp_path / "floor.json").exists()
 
 
 @pytest.mark.workflow

@@ -248,6 +248,8 @@ def test_a_curve_cut_too_short_is_refused(release, tmp_path, capsys):
         ({"pressure_bar": 1, "model": "bag2024"}, "--pressure-bar: found 1.0; allowed: a model that knows the"),
         ({"release": "2031.1.0"}, "found '2031.1.0'"),
         ({"model": "alphafold"}, "allowed: bag2024 | mobcg"),
+        ({"model": "mobcg/"}, "found 'mobcg/'; allowed: bag2024 | mobcg"),
+        ({"model": "../models/mobcg_dpd"}, "found '../models/mobcg_dpd'; allowed: bag2024 | mobcg"),
         ({"model": "bag2024_dpd"}, "a model that predicts a friction"),
     ],
 )
@@ -433,6 +435,91 @@ def test_a_directory_of_one_liquid_that_cannot_be_written_leaves_the_table_and_t
     assert (out / "last/lammps/run.in").is_file()
 
 
+def test_tables_of_a_liquid_that_is_refused_now_are_taken_away(release, rdf, tmp_path):
+    out, rows = tmp_path / "out", [{"name": name, "rdf": rdf.name, "molecules": 1000, **STATE} for name in "abcd"]
+    words = ["predict", f"--release={release}", f"--out={out}", "--tables", "--force"]
+    assert main([*words, f"--liquids={liquids_file(tmp_path / 'l.csv', rows)}"]) == 0
+    (out / "a/lammps/rdf.txt").write_text("of a run")
+    (out / "b/mine.txt").write_text("kept")
+    (out / "c/prediction.json").unlink()  # then nothing says whose the rest is
+    for row, density in zip(rows, (300.0, "n/a", 300.0, STATE["density_kg_m3"]), strict=True):
+        row["density_kg_m3"] = density
+    assert main([*words, f"--liquids={liquids_file(tmp_path / 'l.csv', rows)}"]) == 1
+    table = pq.read_table(out / "predictions.parquet").to_pylist()
+    assert [row["status"] for row in table] == ["refused", "failed", "refused", "ok"]
+    assert {path.name for path in out.iterdir()} == {"predictions.parquet", "b", "c", "d"}
+    assert [path.name for path in (out / "b").iterdir()] == ["mine.txt"]
+    assert (out / "c/lammps/run.in").is_file()
+    assert (out / "d/prediction.json").is_file()
+
+
+@pytest.mark.parametrize(
+    ("change", "reason"),
+    [
+        ({"density_kg_m3": None}, "density_kg_m3: found None; allowed: a value for each liquid"),
+        ({"mass_g_mol": "n/a"}, "mass_g_mol: found 'n/a'; allowed: a number"),
+        ({"diffusion_nm2_ns": "inf"}, "diffusion_nm2_ns: found inf; allowed: 1e-06 to 1000"),
+        ({"temperature_k": 25}, "temperature_k: found 25.0; allowed: 60 to 3000"),
+        ({"molecules": "many"}, "molecules: found 'many'; allowed: a number"),
+        ({"rdf": None}, "rdf: found None; allowed: a value for each liquid"),
+    ],
+    ids=str,
+)
+@pytest.mark.parametrize("name", ["l.csv", "l.yaml"])
+def test_a_value_that_cannot_be_fails_its_liquid_alone(name, change, reason, release, rdf, tmp_path, capsys):
+    good = {"name": "good", "rdf": rdf.name, "molecules": 1000, **STATE}
+    file = liquids_file(tmp_path / name, [good, good | {"name": "bad"} | change])
+    assert main(["predict", f"--liquids={file}", f"--release={release}", f"--out={tmp_path / 'out'}"]) == 1
+    found, failed = pq.read_table(tmp_path / "out/predictions.parquet").to_pylist()
+    assert (found["status"], failed["status"], failed["name"]) == ("ok", "failed", "bad")
+    assert f"{name}, liquid 2: {reason}" in failed["reason"]
+    assert f"mobcg: bad: failed: {failed['reason']}" in capsys.readouterr().err
+    for key in STATE.keys() - change.keys():
+        assert failed[f"asked_{key}"] == STATE[key]
+    for key in STATE.keys() & change.keys():
+        assert failed[f"asked_{key}"] == (None if change[key] in (None, "n/a") else float(change[key]))
+
+
+def test_empty_rows_and_blanks_beyond_the_last_column_do_not_count(rdf, tmp_path):
+    values = ",".join(map(str, STATE.values()))
+    header = f"name,rdf,{','.join(STATE)}"
+    rows = [
+        header,
+        ",,,,,",
+        f"a,{rdf.name},{values}",
+        ",,,,,,,",
+        f"b,{rdf.name},{values},,",
+        f"c,{rdf.name},{values},5",
+    ]
+    (tmp_path / "l.csv").write_text("\n".join(rows))
+    liquids = read_liquids(tmp_path / "l.csv")
+    assert [liquid.name for liquid in liquids] == ["a", "b", "c"]
+    assert [bool(liquid.problem) for liquid in liquids] == [False, False, True]
+    assert "liquid 3: beyond the last column: found ['5']" in liquids[2].problem
+
+
+def test_two_columns_of_one_name_are_refused(rdf, tmp_path):
+    header = f"rdf,{', '.join(STATE)}, density_kg_m3,,"
+    (tmp_path / "l.csv").write_text(f"{header}\n{rdf.name},{','.join(map(str, STATE.values()))},700,,\n")
+    with pytest.raises(InputError, match="density_kg_m3: found '2 columns of that name'"):
+        read_liquids(tmp_path / "l.csv")
+
+
+@pytest.mark.parametrize("mass", ["9" * 400, "0x" + "f" * 9000])
+def test_a_number_too_large_to_be_one_fails_its_liquid(mass, tmp_path):
+    rest = "".join(f", {key}: {value}" for key, value in STATE.items() if key != "mass_g_mol")
+    (tmp_path / "l.yaml").write_text(f"- {{rdf: x, mass_g_mol: {mass}{rest}}}\n")
+    (liquid,) = read_liquids(tmp_path / "l.yaml")
+    assert "mass_g_mol: found 'a number of hundreds of digits'" in liquid.problem
+
+
+@pytest.mark.parametrize("text", ["[" * 3000 + "]" * 3000, "- {rdf: 2026-13-45}", "- {rdf: " + "9" * 5000 + "}"])
+def test_a_list_that_yaml_cannot_hold_is_refused(text, tmp_path):
+    (tmp_path / "l.yaml").write_text(text)
+    with pytest.raises(InputError, match="a YAML list"):
+        read_liquids(tmp_path / "l.yaml")
+
+
 def test_a_model_that_takes_a_liquid_not_names_it(knobless, rdf):
     row = {"name": "mine", "rdf": rdf.name, "molecules": 1000, **STATE}
     liquids = read_liquids(liquids_file(rdf.parent / "l.yaml", [row, row | {"name": "yours"}]))
@@ -499,8 +586,9 @@ def test_a_batch_is_what_each_liquid_is_alone(release, rdf):
         ([], "at least one"),
         ([{"rdf": "x"}], "liquid 1: diffusion_nm2_ns: found None"),
         ([{"rdf": "x", **STATE, "colour": "red"}], "liquid 1: colour: found 'red'"),
-        ([{"rdf": "x", **STATE, "mass_g_mol": "heavy"}], "mass_g_mol: found 'heavy'; allowed: a number"),
+        ([{}], "at least one"),
         ([{"rdf": "x", **STATE}] * 2, "name: found 'x'"),
+        ([{"rdf": "x", **STATE}, {"rdf": "y", **STATE, "name": "\ud800"}], "liquid 2: name: found '\\ud800'"),
     ],
 )
 def test_a_wrong_list_of_liquids_is_refused(rows, message, tmp_path):

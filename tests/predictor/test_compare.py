@@ -72,6 +72,40 @@ def test_a_file_that_is_missing_is_named(name, finished):
         compare(finished)
 
 
+@pytest.mark.parametrize("rows", ["0 0\n", "0 0\n70 1\n", "0 0\n70 1\n140 nan\n210 3\n", "0 0\n70 1\nnan 2\n"])
+def test_a_run_without_enough_of_diffusion_has_not_finished(rows, finished):
+    (finished / "lammps/msd.txt").write_text("# a\n# b\n" + rows)
+    with pytest.raises(InputError, match=r"msd\.txt: found .*allowed: the run, finished"):
+        compare(finished)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"predicted": None},
+        {"rdf": [1.0, 1.0]},
+        {"n_beads": "many"},
+        {"input": {}},
+        {"input": {"number_density_nm3": 6.5}},
+        {"input": [1, 2]},
+    ],
+    ids=str,
+)
+def test_a_prediction_of_somebody_else_is_told(change, finished, capsys):
+    content = json.loads((finished / "prediction.json").read_text()) | change
+    write_json(finished / "prediction.json", content)
+    assert main(["compare", str(finished)]) == 2
+    assert "a directory written by this `mobcg predict`" in capsys.readouterr().err
+
+
+def test_a_prediction_without_one_of_its_parts_is_told(finished):
+    content = json.loads((finished / "prediction.json").read_text())
+    for name in content:
+        write_json(finished / "prediction.json", {key: value for key, value in content.items() if key != name})
+        with pytest.raises(InputError, match="a directory written by"):
+            compare(finished)
+
+
 def measured(factor, directory, thermostat="nose_hoover", friction_1_ps=0.0, n_beads=400):
     state = SOFT_STATE | {"n_beads": n_beads, "thermostat": thermostat, "friction_1_ps": friction_1_ps}
     return state | measure(simulate(factor * SOFT, **state, directory=directory))

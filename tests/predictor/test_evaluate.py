@@ -205,6 +205,17 @@ def test_each_setting_of_the_knob_is_a_row(liquid, model_dir, tmp_path):
     assert "factor 1.5: proposes U × " in lines[1]
 
 
+def test_a_factor_that_a_model_without_a_knob_cannot_do_fails_alone(liquid, liquids, tmp_path):
+    tables = write_tables(tmp_path, liquids, "benzene")
+    train(["--tables", str(tables), "--model", "mobcg", "--fold", "benzene", "--out", str(tmp_path / "model")])
+    spec = {**SPEC, "model": "mobcg", "scale_factors": [1.0, 1.5]}
+    rows = evaluate(spec, [liquid], None, tmp_path / "model", tmp_path / "work", silent)
+    assert [(row["scale_factor"], row["status"]) for row in rows] == [(1.0, "ok"), (1.5, "failed")]
+    assert "knob: found 1.5" in rows[1]["reason"]
+    assert rows[0]["weights_sha256"] == rows[1]["weights_sha256"]
+    assert rows[1]["reference_run_ids"] == [liquid["run_id"]]
+
+
 def test_a_model_that_learned_from_the_molecule_is_refused(liquid, liquids, tmp_path):
     tables = write_tables(tmp_path, liquids, "benzene")
     train(["--tables", str(tables), "--model", "mobcg", "--fold", "benzene", "--out", str(tmp_path / "model")])

@@ -9,7 +9,9 @@ import pytest
 
 from mobcg.pair import R_NM
 from mobcg.predictor.force_matched import evaluation_rows, main
+from mobcg.predictor.models import mobcg
 from mobcg.predictor.propose import main as propose
+from mobcg.predictor.propose import proposed_row
 from mobcg.predictor.scoring import Reference
 from mobcg.predictor.train import main as train
 from mobcg.records import read_record, read_rows, to_arrow, write_record
@@ -77,7 +79,7 @@ def test_runs_at_constant_temperature_are_the_replicas():
     ("run", "reason"),
     [
         (judged(0, verdict="collapsed"), "collapsed: it was collapsed"),
-        (judged(0, diffusion=None), "too short for a self-diffusion coefficient: it was stable"),
+        (judged(0, diffusion=None), "too short for a self-diffusion coefficient"),
     ],
 )
 def test_what_is_no_liquid_is_a_failed_row_with_the_reason(run, reason):
@@ -103,6 +105,22 @@ def test_the_command_writes_records(tmp_path):
     assert read_rows(tmp_path / "rows.parquet")[0]["training_core_s"] is None
 
 
+def test_a_liquid_whose_atomistic_runs_all_failed_has_a_failed_row_for_each_start(tmp_path):
+    pq.write_table(pa.Table.from_pylist([judged(0), judged(0, "npt"), judged(1)]), tmp_path / "judged.parquet")
+    failed = {**atomistic(), "status": "failed", "reason": "blew up", "rdf": None, "diffusion_nm2_ns": None}
+    write_record(tmp_path / "atomistic.parquet", "atomistic", failed)
+    (tmp_path / "training.json").write_text(json.dumps({"core_s": 24.0}))
+    words = ["--spec", json.dumps(SPEC), "--training", str(tmp_path / "training.json")]
+    words += ["--judgement", str(tmp_path / "judged.parquet"), "--atomistic", str(tmp_path / "atomistic.parquet")]
+    assert main([*words, "--out", str(tmp_path / "rows.parquet")]) == 0
+    rows = read_rows(tmp_path / "rows.parquet")
+    assert [(row["replica"], row["status"], row["reference_run_ids"]) for row in rows] == [
+        (0, "failed", None),
+        (1, "failed", None),
+    ]
+    assert all("no atomistic run of this liquid finished: blew up" in row["reason"] for row in rows)
+
+
 def test_the_density_at_1_atm_is_that_of_the_run_from_the_same_start():
     held = {**judged(1, "npt"), "density_1atm_kg_m3": 870.0, "density_1atm_kg_m3_se": 2.0}
     lost = {**judged(0, "npt", verdict="no density"), "reason": "it evaporates"}
@@ -111,6 +129,24 @@ def test_the_density_at_1_atm_is_that_of_the_run_from_the_same_start():
     assert first["reason"] == "no density at 1 atm: it evaporates"
     assert "density_1atm_kg_m3" not in first
     assert (second["density_1atm_kg_m3"], second["density_1atm_kg_m3_se"]) == (870.0, 2.0)
+
+
+def test_a_proposal_that_cannot_be_is_a_failed_record(liquids, tmp_path):
+    model = mobcg.train(with_friction(liquids, {"dpd": 7.0}), mobcg.DEFAULTS, 1, lambda line: None)
+    # A wall that begins to rise outwards: no potential that can be run.
+    shapeless = mobcg.Model(model.settings, model.arrays)
+    object.__setattr__(shapeless, "raw_potential", lambda structure, states, *residual: (np.ones((1, 150)) * R_NM,) * 2)
+    row = {**atomistic(), "rdf": liquids.rdf[0].tolist(), "number_density_nm3": float(liquids.number_density_nm3[0])}
+    for each, record, reason in (
+        (model, row | {"status": "failed", "reason": "blew up"}, "blew up"),
+        (shapeless, row, "no repulsive wall"),
+    ):
+        path = tmp_path / "potential.parquet"
+        write_record(path, "potentials", proposed_row(each, "5" * 64, record))
+        found = read_record(path)
+        assert (found["status"], found["parent_id"], found["potential_kj_mol"]) == ("failed", "a" * 16, None)
+        assert reason in found["reason"]
+        assert found["potential_id"] == proposed_row(model, "5" * 64, row)["potential_id"]
 
 
 def test_a_proposal_is_a_record_of_a_potential(liquids, tmp_path, capsys):

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from mobcg.config import load_chosen
+from mobcg.errors import InputError
 from mobcg.plan import load_plan
-from mobcg.predictor.improve import Round, candidates, choose, has_stalled, posterior_covariance, write_chosen
+from mobcg.predictor.improve import Round, candidates, choose, has_stalled, main, posterior_covariance, write_chosen
 from mobcg.predictor.process import fit, kernel
 
 GRID = {"length_scales": [1.0], "noises": [1e-2]}
@@ -62,6 +63,18 @@ def test_candidates_are_liquids_of_the_prior_that_would_be_learned_from():
     assert ((peaks > 1.2) & (peaks < 3.6)).all()
     again = candidates(plan_of("demo"), 1000, 12, print)
     np.testing.assert_array_equal(again.states.rdf, found.states.rdf)
+
+
+@pytest.mark.parametrize("count", [0, 1])
+def test_draws_without_a_liquid_to_learn_from_are_too_few(count):
+    """Draw 1000 would validate."""
+    with pytest.raises(InputError, match=f"--candidates: found {count}"):
+        candidates(plan_of("demo"), 1000, count, print)
+
+
+def test_a_configuration_without_a_value_is_refused(capsys):
+    assert main(["--scale", "demo", "--config", "version=2026.11.0", "results_dir"]) == 2
+    assert "--config: found 'results_dir'; allowed: KEY=VALUE" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("errors", "stalled"), [([0.1], False), ([0.1, 0.09], False), ([0.1, 0.09, 0.0895], True)])

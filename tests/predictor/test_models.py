@@ -4,14 +4,16 @@ import numpy as np
 import pytest
 import torch
 
-from mobcg.pair import core_index
-from mobcg.predictor.dataset import Liquids
+from mobcg.pair import R_NM, core_index
+from mobcg.predictor.dataset import Liquids, structure_rows
 from mobcg.predictor.features import describe
 from mobcg.predictor.models import bag2024, mobcg
+from mobcg.predictor.reduced import X
 from mobcg.predictor.storage import MODELS, load_model, save_model
 from mobcg.predictor.train import potential_error_kt
 from mobcg.units import thermal_energy_kj_mol
 from tests.predictor.cases import TEMPERATURE_K, with_friction, with_multiples
+from tests.predictor.dense import dense_liquids
 
 SHORT = {**bag2024.DEFAULTS, "folds": 2, "epochs": 4}
 
@@ -92,6 +94,32 @@ def test_mobcg_is_less_sure_of_what_it_never_saw(liquids):
     assert model.predict(strange)[1][0, seen].mean() > 3 * model.predict(liquids)[1][0, seen].mean()
     near, far = (model.distance(describe(rows)) for rows in (liquids, strange))
     assert near.max() < 1e-2 < 1 < far.min()
+
+
+def test_mobcg_has_an_error_wherever_the_potential_is_learned():
+    rows = structure_rows(dense_liquids())
+    _, error = mobcg.train(rows, mobcg.DEFAULTS, 1, silent).predict(rows)
+    last = np.searchsorted(R_NM * np.cbrt(rows.number_density_nm3[0]), X[-1]) - 1
+    assert 0 < last < 140
+    assert np.all(error[:, last:] > 0.5 * error[:, last : last + 1])
+    assert np.all(error[:, last:] > 0)
+
+
+def test_no_array_of_mobcg_depends_on_the_seed(liquids):
+    """The seed draws what the record tells alone, also of more liquids than it would ever draw."""
+    many = liquids.take(np.tile(np.arange(len(liquids)), 36))
+    names = np.array([f"{name}-{row // len(liquids)}" for row, name in enumerate(many.potential_id)])
+    widths = 1 + 0.01 * (np.arange(len(many)) // len(liquids))
+    many = dataclasses.replace(
+        many,
+        potential_id=names,
+        parent_potential_id=names,
+        run_id=np.array([f"{row:016x}" for row in range(len(many))]),
+        number_density_nm3=many.number_density_nm3 * widths,
+    )
+    first, second = (mobcg.train(many, {"length_scales": [1.2], "noises": [1e-2]}, seed, silent) for seed in (1, 2))
+    assert first.history["liquids"] == 216
+    assert alike(first, second)
 
 
 def test_mobcg_record_tells_what_a_random_split_would_have_said(liquids):

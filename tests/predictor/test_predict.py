@@ -271,6 +271,24 @@ def test_a_thermostat_that_was_never_seen_is_refused(liquids):
         propose(model, states_of(liquids), "dpd")
 
 
+class Alone:
+    """A model that knows potentials and nothing else."""
+
+    def predict(self, states):
+        return np.zeros((len(states), 150)), np.zeros((len(states), 150))
+
+
+def test_what_a_model_has_not_is_refused_and_not_left_out(model, liquids):
+    states = states_of(liquids).take([0])
+    knobless = mobcg.Model({"processes": ["structure", "mobility"]}, model.arrays)
+    for each, thermostat in ((Alone(), "nose_hoover"), (knobless, "nose_hoover"), (model, "dpd")):
+        with pytest.raises(InputError, match=r"knob: found 0\.5; allowed: 1, where there is no knob"):
+            propose(each, states, thermostat, knob=0.5)
+        assert propose(each, states, thermostat).potential_kj_mol.shape == (1, 150)
+    with pytest.raises(InputError, match="thermostat: found 'dpd'; allowed: nose_hoover\\."):
+        propose(Alone(), states, "dpd")
+
+
 @pytest.mark.parametrize(
     ("change", "key"),
     [

@@ -71,8 +71,9 @@ def mdanalysis(path):
 
 
 def freud(path):
+    """Its normalization_mode "exact" tends to 1 − 1/N, here of an N that is not told."""
     np.savez(path, bin_centers=R_NM, rdf=EXPECTED)
-    return "table", "nm"
+    return "freud", "nm"
 
 
 def npy(path):
@@ -163,6 +164,24 @@ def test_normalisation_by_n_is_undone(tmp_path):
     assert (unknown.n_molecules, known.n_molecules) == (np.inf, 100)
 
 
+def test_a_curve_of_freud_is_normalised_by_n_unless_told_otherwise(tmp_path):
+    (tmp_path / "rdf.csv").write_text("bin_centers,rdf\n" + rows(10 * R_NM, EXPECTED * 289 / 290, mark=","))
+    found = read_rdf(tmp_path / "rdf.csv", DENSITY, n_molecules=290)
+    assert (found.program, found.normalisation, found.unit, found.doubts) == ("freud", "N", "angstrom", ())
+    assert any("finite_size" in note for note in found.notes)
+    np.testing.assert_allclose(found.rdf, EXPECTED, atol=1e-6)
+    finite_size = read_rdf(tmp_path / "rdf.csv", DENSITY, normalisation="N-1", n_molecules=290)
+    np.testing.assert_allclose(finite_size.rdf, EXPECTED * 289 / 290, atol=1e-6)
+
+
+def test_a_box_too_small_for_the_range_of_the_curve_is_a_doubt(tmp_path):
+    plain(tmp_path / "rdf.dat")
+    least = DENSITY * 3.0**3
+    for n_molecules, doubted in ((1.01 * least, False), (0.99 * least, True)):
+        doubts = read_rdf(tmp_path / "rdf.dat", DENSITY, n_molecules=n_molecules).doubts
+        assert [("takes a box of 3 nm" in doubt) for doubt in doubts] == [True] * doubted
+
+
 def test_the_stated_unit_wins_over_that_of_the_program(tmp_path):
     (tmp_path / "rdf.xvg").write_text('@    yaxis  label "g(r)"\n' + rows(10 * R_NM, EXPECTED))
     with pytest.raises(InputError, match=r"first peak.*--rdf-unit angstrom"):
@@ -204,6 +223,12 @@ def test_what_is_no_rdf_is_refused_with_the_reason(text, words, tmp_path):
     with pytest.raises(InputError, match=words) as caught:
         read_rdf(tmp_path / "rdf.dat", DENSITY)
     assert "rdf.dat" in str(caught.value)
+
+
+@pytest.mark.parametrize("r_nm", [np.arange(2, 6, 0.02), np.arange(0, 60, 2.0)])
+def test_distances_that_pass_over_the_grid_are_named(r_nm):
+    with pytest.raises(InputError, match=rf"found '{r_nm[0]:g} and {r_nm[1]:.4g} nm, the first distances'"):
+        to_grid("", r_nm, np.where(r_nm < 4, 0.0, 1.0))
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path):
@@ -287,6 +312,28 @@ def test_lammps_without_its_comments_is_read(tmp_path):
     found = read_rdf(tmp_path / "bare.txt", DENSITY)
     assert found.program == "LAMMPS"
     np.testing.assert_array_equal(found.rdf, read_rdf(tmp_path / "rdf.txt", DENSITY).rdf)
+
+
+@pytest.mark.parametrize(
+    "fourth",
+    [np.full(150, 0.01), 0.02 * EXPECTED, np.linspace(0, 0.9, 150), np.linspace(1, 90, 150), np.linspace(-5, 90, 150)],
+    ids=["constant", "error of g", "ends low", "begins high", "negative"],
+)
+def test_a_fourth_column_that_counts_no_neighbours_is_left_alone(fourth, tmp_path):
+    (tmp_path / "rdf.dat").write_text(rows(np.arange(1, 151), R_NM, EXPECTED, fourth))
+    found = read_rdf(tmp_path / "rdf.dat", DENSITY)
+    assert (found.program, found.unit) == ("table", "nm")
+    assert any("the first column counts the rows" in note for note in found.notes)
+    np.testing.assert_allclose(found.rdf, EXPECTED, atol=1e-6)
+
+
+def test_rows_of_lammps_without_their_block_are_checked_by_their_coordination(tmp_path):
+    lammps(tmp_path / "rdf.txt")
+    lines = (tmp_path / "rdf.txt").read_text().splitlines()[4:164]
+    (tmp_path / "rows.txt").write_text("\n".join(lines))
+    assert read_rdf(tmp_path / "rows.txt", DENSITY).program == "LAMMPS"
+    with pytest.raises(InputError, match="coordination"):
+        read_rdf(tmp_path / "rows.txt", 1.2 * DENSITY)
 
 
 def test_empty_and_torn_blocks_of_lammps_are_left_out_and_said(tmp_path):

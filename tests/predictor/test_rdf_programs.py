@@ -2,6 +2,7 @@
 
 import warnings
 
+import freud
 import MDAnalysis
 import numpy as np
 import pytest
@@ -80,3 +81,17 @@ def test_mdanalysis(excluded, frames):
     analysis = InterRDF(universe.atoms, universe.atoms, nbins=155, range=(0, 15.5), **excluded).run()
     np.savez(directory / "rdf.npz", bins=analysis.results.bins, rdf=analysis.results.rdf)
     check(directory / "rdf.npz", expected, "MDAnalysis")
+
+
+@pytest.mark.parametrize(("mode", "normalisation"), [("exact", None), ("finite_size", "N-1")])
+def test_freud(mode, normalisation, frames):
+    directory, expected, universe = frames
+    found = freud.density.RDF(bins=155, r_max=1.55, normalization_mode=mode)
+    for frame in universe.trajectory:
+        box = freud.box.Box.cube(frame.dimensions[0] / 10)
+        found.compute((box, box.wrap(frame.positions / 10)), reset=False)
+    np.savez(directory / "freud.npz", bin_centers=found.bin_centers, rdf=found.rdf)
+    read = read_rdf(directory / "freud.npz", DENSITY, None, normalisation, N)
+    assert (read.program, read.normalisation) == ("freud", normalisation or "N")
+    np.testing.assert_allclose(read.rdf, expected, atol=0.1)
+    assert abs(np.mean((read.rdf - expected)[R_EDGES_NM[:-1] > 0.6])) < 5e-4

@@ -49,3 +49,12 @@ def test_many_curves_are_splined_each_at_its_own_density():
         np.testing.assert_allclose(together[row], expected, rtol=1e-9, atol=1e-9)
         expected = np.where(x <= X[-1], CubicSpline(X, together[row])(np.clip(x, X[0], X[-1])), 0.0)
         np.testing.assert_allclose(back[row], expected, rtol=1e-9, atol=1e-9)
+
+
+def test_an_error_does_not_end_where_the_reduced_grid_does():
+    density, errors = np.array([2.0, 9.0]), np.array([0.2 + 0.1 * X, 0.5 - 0.1 * X])
+    found = from_reduced(R_NM, errors, density, continued=True)
+    beyond = R_NM * np.cbrt(density)[:, None] > X[-1]
+    assert beyond.sum(axis=1).tolist() == [0, 35]
+    np.testing.assert_allclose(found[beyond], errors[1, -1])
+    np.testing.assert_array_equal(found[~beyond], from_reduced(R_NM, errors, density)[~beyond])

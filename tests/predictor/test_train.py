@@ -1,9 +1,11 @@
+import dataclasses
 import json
 
+import numpy as np
 import pytest
 
 from mobcg.predictor.train import main
-from tests.predictor.cases import write_tables
+from tests.predictor.cases import with_friction, write_tables
 
 SETTINGS = {"mobcg": "{}", "bag2024": '{"folds":2,"epochs":3}'}
 
@@ -54,6 +56,33 @@ def test_training_record_knows_what_was_held_out(liquids, tmp_path):
     assert 0 < record["train_error_kt"] < record["validation_error_kt"] < 1
     assert 0.2 < record["validation_error_bar_ratio"] < 5
     assert "every row that descends from benzene" in (tmp_path / "out/README.md").read_text()
+
+
+def test_the_card_counts_parents_of_the_same_rows_and_names_friction_and_prior(liquids, tmp_path):
+    rows = with_friction(liquids, {"dpd": 7.0})
+    molecules = np.where(rows.parent_molecule_id == "mesitylene", "", rows.parent_molecule_id)
+    # The runs with the highest friction have parents that no run without it has.
+    names = np.char.add(rows.potential_id, np.where(rows.friction_1_ps == 8, "-f", ""))
+    rows = dataclasses.replace(rows, parent_molecule_id=molecules, potential_id=names, parent_potential_id=names)
+    tables = write_tables(tmp_path, rows, "benzene")
+    for model, friction in (("mobcg", " and 10 with friction"), ("bag2024", "")):
+        assert main(arguments(tables, tmp_path / model, model)) == 0
+        record = json.loads((tmp_path / model / "training.json").read_text())
+        assert record["rows"] == {"train": 9, "validation": 3, "test": 6}
+        assert record["friction_rows"] == {"train": 10, "validation": 2, "test": 6}
+        assert record["parent_potentials"] == {"train": 3, "validation": 1, "test": 2}
+        card = (tmp_path / model / "README.md").read_text()
+        learned_from = f"9 coarse-grained runs without friction of 3 parent potentials{friction}: neopentane, "
+        assert f"- Trained on {learned_from}liquids of the prior.\n" in card
+        held_out = "3 validation rows of 1 other parent potentials, and every row that descends from benzene"
+        assert f"- Held out: {held_out}.\n" in card
+
+
+def test_the_card_of_the_model_of_all_molecules_names_the_rows_it_did_not_learn_from(liquids, tmp_path):
+    main(arguments(write_tables(tmp_path, liquids, "all"), tmp_path / "out", fold="all"))
+    card = (tmp_path / "out/README.md").read_text()
+    assert "of 5 parent potentials: benzene, mesitylene, neopentane.\n" in card
+    assert "- Held out: 3 validation rows of 1 other parent potentials.\n" in card
 
 
 def test_the_held_out_rows_do_not_reach_the_model(liquids, tmp_path):

@@ -1,18 +1,22 @@
 """What the report says of judged runs."""
 
 import json
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
+from mobcg.forcematching import ForceMatching
 from mobcg.pair import R_NM
 from mobcg.predictor.scoring import Reference
 from mobcg.report.forcematch import (
+    Results,
     Trial,
     bead_figure,
     csv_text,
     false_peak,
     findings,
+    floors,
     main,
     markdown_table,
     sizes_figure,
@@ -154,6 +158,18 @@ def test_sizes_are_drawn_with_what_has_a_liquid():
     assert len(figure.axes) == 4
     assert [len(place.lines) for place in figure.axes[:2]] == [2, 2]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["200 molecules", "1000 molecules"]
+
+
+def test_a_noise_floor_that_failed_is_a_row_with_its_reason(tmp_path):
+    plan = SimpleNamespace(scale_dir=str(tmp_path), forcematch=ForceMatching(floors={"benzene": {}, "neopentane": {}}))
+    (tmp_path / "forcematch").mkdir()
+    half = {"r2_floor_first_half": 0.21, "r2_floor_first_half_se": 0.02, "configurations": 6}
+    good = {"r2_floor": 0.2, "r2_floor_se": 0.01, **half, "noise_decorrelation_ps": 0.5, "displacement_rms_nm": 0.003}
+    for name, found in (("benzene", good), ("neopentane", {"failed": "they strayed"})):
+        (tmp_path / f"forcematch/floor.{name}.json").write_text(json.dumps(found | {"held_ps": 25.0}))
+    first, second = floors(Results(plan))
+    assert (first["R² that can be had"], first["configurations"], first["failed"]) == ("0.200 ± 0.010", "6", "–")
+    assert (second["R² that can be had"], second["held / ps"], second["failed"]) == ("–", "25", "they strayed")
 
 
 def test_a_scale_without_force_matching_says_so(tmp_path, capsys):

@@ -166,3 +166,13 @@ def test_a_larger_box_checks_the_finite_size_correction_and_is_no_replica(tmp_pa
     tables["potentials"] = potentials
     larger["diffusion_yh_nm2_ns"] = 1.3 * corrected
     assert not found(tmp_path / "other", tables, "benzene", "corrected D").holds
+
+
+def test_the_finite_size_correction_widens_the_error_of_d_as_it_does_d(tmp_path, tables) -> None:
+    replicas = [row for row in tables["atomistic"] if row["molecule_id"] == "benzene"]
+    for row in replicas:
+        row |= {"diffusion_nm2_ns": 1.0, "diffusion_nm2_ns_se": 0.1, "diffusion_yh_nm2_ns": 2.0}
+    larger = replicas[0] | {"run_id": "0" * 16, "n_molecules": 600, "box_length_nm": 4.6}
+    tables["atomistic"].append(larger | {"diffusion_nm2_ns_se": 0.0, "diffusion_yh_nm2_ns": 2.3})
+    # 0.3 of 2 × 0.1/sqrt(2)
+    assert found(tmp_path, tables, "benzene", "corrected D").found.startswith("2.1 SE")

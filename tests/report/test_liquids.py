@@ -13,10 +13,12 @@ from mobcg.report.release import Release, liquid_names, span
 
 
 def test_g_of_replicas_is_averaged_with_its_errors():
-    rows = [{"rdf": np.full(150, g), "rdf_se": np.full(150, 0.02)} for g in (1.0, 1.2)]
+    rows = [{"rdf": np.full(150, g), "rdf_se": np.full(150, 0.02)} for g in (1.1, 1.102)]
     curve = mean_rdf([*rows, {"rdf": None}])
-    assert curve.y == pytest.approx(np.full(150, 1.1))
+    assert curve.y == pytest.approx(np.full(150, 1.101))
     assert curve.y_se == pytest.approx(np.full(150, 0.02 / math.sqrt(2)))
+    apart = [{"rdf": np.full(150, g), "rdf_se": np.full(150, 0.02)} for g in (1.0, 1.2)]
+    assert mean_rdf(apart).y_se == pytest.approx(np.full(150, 0.1))
     assert curve.x is R_NM
     assert mean_rdf([{}]) is None
 

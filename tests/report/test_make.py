@@ -6,6 +6,7 @@ import base64
 import re
 import shlex
 from html.parser import HTMLParser
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +19,8 @@ from mobcg.report.scores import score_liquids, summarise
 from mobcg.spec import canonical_json, run_id
 
 from .conftest import coarse, failed, read_back, write_release
+
+REPOSITORY = Path(__file__).parents[2]
 
 OUTPUTS = {"report.html", "scoreboard.md", "scoreboard.csv", *(f"figures/{name}.png" for name in FIGURES)}
 VOID = {"meta", "img", "link", "br"}
@@ -212,3 +215,10 @@ def test_a_wrong_directory_is_told_in_one_line(tmp_path):
     with pytest.raises(SystemExit) as told:
         main(["--release", str(tmp_path), "--out", str(tmp_path / "out")])
     assert "found 'no table'" in str(told.value)
+
+
+def test_the_rule_of_the_report_names_every_figure() -> None:
+    named = re.findall(r'"([a-z_ ]+)"\.split\(\)', (REPOSITORY / "rules/report.smk").read_text(encoding="utf-8"))
+    assert sorted(" ".join(named).split()) == sorted(FIGURES)
+    for name in FIGURES:
+        assert (REPOSITORY / f"scripts/mobcg/report/captions/{name}.rst").is_file()

@@ -633,7 +633,7 @@ def csg_inverse_on_a_full_disk(directory: Path) -> str:
 
 def build(inputs: Path, releases: Path, version: str, *words: object) -> list[str]:
     places = ("--releases", releases, "--repository", REPOSITORY, "--published", inputs.with_suffix(".txt"))
-    models = ("--models", write_models(inputs.with_suffix(".models")))
+    models = ("--models", write_models(inputs.with_suffix(".models")) / "mobcg")
     return step("database.build", "--inputs", inputs, "--version", version, *places, *models, *words)
 
 

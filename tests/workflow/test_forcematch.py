@@ -23,7 +23,7 @@ SHORT = {"starts": 1, "equilibration_ps": 2, "nvt_ps": 10, "nve_ps": 0}
 SECTION = {
     "models": ["pair_fm", "schnet"],
     "schnet": SMALL,
-    "judging": {"starts": 1, "equilibration_ps": 3, "nvt_ps": 100, "nve_ps": 5, "npt_ps": 5},
+    "judging": {"starts": 1, "equilibration_ps": 3, "nvt_ps": 105, "nve_ps": 5, "npt_ps": 5},
     "held_ps": {"benzene": 6},
     "studies": {
         "one": {"molecule": "benzene", "base": SMALL, "grids": [{"sigma_nm": [0.3, 0.5]}], "judging": SHORT},

@@ -30,7 +30,8 @@ from mobcg.atomistic.topology import (
 )
 from mobcg.errors import InputError
 from mobcg.molecule import parse_smiles
-from mobcg.plan import Spec, run_id, seed
+from mobcg.plan import Spec, seed
+from mobcg.spec import force_field_id
 from mobcg.units import FS_PER_PS
 
 # Time steps to choose from; each divides 0.1 ps, so frames and blocks are whole numbers of steps.
@@ -66,11 +67,6 @@ class MoleculeFiles:
     masses_g_mol: np.ndarray
     time_step_fs: float
     force_field_includes: tuple[str, ...] = ()
-
-
-def force_field_id(spec: Spec) -> str:
-    """Return the id of an atomistic spec's force field: the hash of the molecule and of what was asked for."""
-    return run_id({"kind": "force_field", "smiles": spec["molecule"]["smiles"], "force_field": spec["force_field"]})
 
 
 def molecule_files(spec: Spec, where: str = "spec", directory: Path = Path()) -> MoleculeFiles:

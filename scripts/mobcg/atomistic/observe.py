@@ -11,8 +11,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from mobcg.atomistic.force_field import force_field_id
-from mobcg.errors import InputError
+from mobcg.errors import InputError, SimulationError
 from mobcg.observables import (
     BeadTrajectory,
     displacement_curve,
@@ -22,6 +21,7 @@ from mobcg.observables import (
 )
 from mobcg.plan import Spec, run_id
 from mobcg.records import write_record
+from mobcg.spec import force_field_id
 from mobcg.step import run_step
 
 
@@ -37,13 +37,7 @@ def identity_columns(spec: Spec) -> dict[str, Any]:
 
 
 def record(spec: Spec, trajectory: BeadTrajectory) -> dict[str, Any]:
-    """Return the row of table `atomistic`; a failed run has its reason and no results.
-
-    Raises
-    ------
-    InputError
-        The trajectory is too short for D or for error bars: the lengths asked for are.
-    """
+    """Return the row of table `atomistic`; a run that failed, or that is too short, has its reason and no results."""
     known = trajectory.metadata
     row = {
         **identity_columns(spec),
@@ -61,7 +55,10 @@ def record(spec: Spec, trajectory: BeadTrajectory) -> dict[str, Any]:
         "number_density_nm3": trajectory.number_density_nm3,
         "production_ps": (len(trajectory.positions_nm) - 1) * trajectory.frame_ps,
     }
-    measured = observe(trajectory, spec)
+    try:
+        measured = observe(trajectory, spec)
+    except SimulationError as error:
+        return row | {"status": "failed", "reason": str(error)}
     if measured["diffusion_nm2_ns"] <= 0:
         return row | {"status": "failed", "reason": "frozen: the mean squared displacement does not grow"}
     return row | measured
@@ -72,17 +69,16 @@ def observe(trajectory: BeadTrajectory, spec: Spec) -> dict[str, Any]:
 
     Raises
     ------
-    InputError
-        The trajectory is too short.
+    SimulationError
+        The trajectory is too short for D or for error bars, or its frames are too far apart.
     """
     trajectory = trajectory.centres()
     try:
         structure = radial_distribution(trajectory.positions_nm, trajectory.box_length_nm)
         diffusion = self_diffusion(trajectory)
     except ValueError as error:
-        raise InputError(
-            f"run {run_id(spec)}", "lengths.nvt_ps", spec["lengths"]["nvt_ps"], "a longer run", f"{error}."
-        ) from error
+        asked = f"lengths.nvt_ps {spec['lengths']['nvt_ps']:g}, frame_ps {spec['frame_ps']:g}"
+        raise SimulationError(f"{error} ({asked})") from error
     lags_ps, msd_nm2 = displacement_curve(trajectory)
     together, together_se = neighbour_correlation(trajectory) or (None, None)
     return {

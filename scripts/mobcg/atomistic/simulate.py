@@ -32,6 +32,7 @@ from mobcg.atomistic.beads import Beads, read_beads, scale_molecules, whole_mole
 from mobcg.atomistic.density import SettledDensity, judge_density
 from mobcg.atomistic.force_field import MoleculeFiles, molecule_files
 from mobcg.atomistic.gromacs import (
+    ENERGY_INTERVAL_PS,
     Machine,
     Progress,
     Stage,
@@ -494,7 +495,7 @@ def collect(
     temperature_k = float(energies[:, 2].mean())
     if abs(temperature_k / spec["temperature_k"] - 1) > TEMPERATURE_TOLERANCE:
         raise UnstableError(f"nvt: the mean temperature was {temperature_k:.1f} K")
-    every = round((len(energies) - 1) / (len(beads.time_ps) - 1))
+    every = round(spec["frame_ps"] / ENERGY_INTERVAL_PS)
     mass_g_mol = float(files.masses_g_mol.sum())
     pressure_bar, pressure_bar_se = block_mean(energies[:, 3])
     return BeadTrajectory(

@@ -1,12 +1,14 @@
 """One job, many short runs: coarse-grained records of the potentials of one molecule.
 
 Every record is written atomically as soon as its run is done, so a killed job loses one run; a job that starts again
-skips what is there. A run that fails is a record too, with the reason.
+skips what is there, of parents that are still the same (`IDENTITY_FILE`). A run that fails is a record too, with the
+reason.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import shutil
 import sys
@@ -23,12 +25,14 @@ from mobcg.doctor import require
 from mobcg.errors import InputError, SimulationError
 from mobcg.pair import derive
 from mobcg.programs import ProgramError
-from mobcg.records import read_record, work_directory, write_record, write_rows
+from mobcg.records import read_record, work_directory, write_json, write_record, write_rows
 from mobcg.spec import derived_potential_id
 from mobcg.step import run_step
 
 Row = dict[str, Any]
 Fault = Callable[[Mapping[str, Any], Row], str | None]
+# Parent → hash of what its records beside this file were run with.
+IDENTITY_FILE = "identity.json"
 
 
 def run_shard(shard: Mapping[str, Any], potentials: Sequence[Mapping[str, Any]], work: Path) -> list[Row]:
@@ -41,7 +45,8 @@ def run_shard(shard: Mapping[str, Any], potentials: Sequence[Mapping[str, Any]],
     potentials
         Rows of the table `potentials` of its parents. Where one failed, its own rows here fail with its reason.
     work
-        Directory of the finished records; rows that are there and whole are not run again.
+        Directory of the finished records; rows that are there and whole are not run again, but those of a parent whose
+        curve or density has changed since, or is not known.
 
     Raises
     ------
@@ -66,6 +71,7 @@ def run_specs(
     Arguments and errors as for `run_shard` and `coarse_row`.
     """
     asked = {plan.run_id(spec): spec for spec in specs}
+    discard_strangers(asked, parents, work)
     rows = {run_id: row for run_id in asked if (row := finished_row(work, run_id)) is not None}
     if rows:
         print(f"{len(rows)} of {len(asked)} records are there already", flush=True)
@@ -79,6 +85,34 @@ def run_specs(
         rows[run_id] = read_record(record_path(work, run_id))
         _report(row, len(rows), len(asked), (time.monotonic() - start) / (len(rows) - n_before))
     return [rows[run_id] for run_id in sorted(rows)]
+
+
+def discard_strangers(asked: Mapping[str, Mapping[str, Any]], parents: Mapping[str, Row], work: Path) -> None:
+    """Remove the records of runs (run_id → spec) whose parent is not the one they were run with; note the parents."""
+    path = work / IDENTITY_FILE
+    try:
+        known = json.loads(path.read_text())
+    except (OSError, ValueError):
+        known = {}
+    current = {name: identity(parent) for name, parent in parents.items()}
+    changed = {name for name, digest in current.items() if known.get(name) != digest}
+    of_changed = (
+        record_path(work, run_id) for run_id, spec in asked.items() if spec["potential"]["parent_id"] in changed
+    )
+    strangers = [record for record in of_changed if record.exists()]
+    if strangers:
+        print(f"{len(strangers)} records are not of these potentials; they are made again", flush=True)
+    for record in strangers:
+        record.unlink()
+    # After the records are gone: a start between the two removes them once more.
+    write_json(path, current)
+
+
+def identity(parent: Row) -> str:
+    """Return the SHA-256 of what runs take from their parent: curve and density, or the reason of its failure."""
+    failure = None if parent["status"] == "ok" else parent["reason"]
+    taken = [failure, parent["number_density_nm3"], parent["potential_kj_mol"]]
+    return hashlib.sha256(json.dumps(taken).encode()).hexdigest()
 
 
 def record_path(work: Path, run_id: str) -> Path:

@@ -82,6 +82,10 @@ SAMPLES_FILE, FRAMES_FILE, LOG_FILE = "samples.txt", "frames.txt", "lmp.log"
 Result = TypeVar("Result")
 
 
+class UnmeasurableError(SimulationError):
+    """Nothing was run: its box would be too small, or its production too short, for what is measured."""
+
+
 @dataclass(frozen=True)
 class CoarseRun:
     """A finished run: the trajectory and what LAMMPS measured on the way.
@@ -171,8 +175,10 @@ def simulate(
 
     Raises
     ------
+    UnmeasurableError
+        The run would be too small or too short to be measured.
     SimulationError
-        The run is too small or too short to be measured, or it still fails with the smallest time step.
+        It still fails with the smallest time step.
     ProgramError
         `lmp` is missing, lacks a package, or was killed: nothing that the potential is to blame for.
     """
@@ -441,14 +447,14 @@ def _time_unit(mass_g_mol: float) -> float:
 def _check_measurable(state: _State, production_ps_100: float) -> None:
     # Found out before the run instead of after it.
     if state.box_nm <= 2 * R_EDGES_NM[-1]:
-        raise SimulationError(
+        raise UnmeasurableError(
             f"{state.n_beads} beads make a box of {state.box_nm:.2f} nm; g(r) needs more than {2 * R_EDGES_NM[-1]:g} nm"
         )
     unit = _time_unit(state.mass_g_mol)
     window = fit_window(FRAME_PS_100 * unit, state.mass_g_mol, state.temperature_k, state.number_density_nm3)
     needed_ps_100 = 4 * window[-1] * FRAME_PS_100
     if production_ps_100 < needed_ps_100:
-        raise SimulationError(
+        raise UnmeasurableError(
             f"{production_ps_100:g} ps of production (at 100 g/mol) are too short: D needs {needed_ps_100:.0f} ps here"
         )
 

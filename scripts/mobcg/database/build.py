@@ -15,7 +15,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,7 @@ from mobcg.step import run_step
 
 BUILDING = ".building-"
 REPOSITORY_FILES = ("LICENSE-DATA", "CITATION.cff")
+FORCE_MATCHED = "force_matched"
 
 
 def build_training_set(
@@ -64,7 +66,7 @@ def build_release(
     version: str,
     releases_dir: Path,
     base_release: Path | None = None,
-    models_dir: Path | None = None,
+    models: Sequence[Path] = (),
     repository: Path = Path(),
     commit: str = "unknown",
     force_matched: Mapping[str, Path] | None = None,
@@ -76,14 +78,15 @@ def build_release(
 
     It is built beside its place and renamed into it, so it is there whole or not at all. A published directory is never
     touched: where `version` is published with the same content, that directory is returned, where its content
-    differs the next free micro version is made instead. So it is where the base release is of a later version.
+    differs the next free micro version is made instead. It is never a version before or at that of the base release.
+    Models of the base that are not trained anew stay, with what they scored.
 
     Parameters
     ----------
     records, molecules, base_release
         As for `mobcg.database.tables.assemble`.
-    models_dir
-        Directory that becomes `models/` of the release; plain files only.
+    models
+        Directories of trained models, which become `models/<name>`; plain files only.
     repository
         Holds LICENSE-DATA and CITATION.cff.
     commit
@@ -119,10 +122,10 @@ def build_release(
                 molecules,
                 old,
                 base_release,
-                models_dir,
+                {path.name: path for path in models},
                 repository,
-                footer(str(wanted), made_by, scale, rough),
-                force_matched or {},
+                footer(str(wanted), made_by, scale, rough, base_release.name if base_release else None),
+                {f"{FORCE_MATCHED}/{name}": path for name, path in (force_matched or {}).items()},
                 offered,
             )
             if not published.exists():
@@ -147,10 +150,12 @@ def build_release(
 
 
 def _not_before(wanted: manifest.Version, base_release: Path | None) -> manifest.Version:
-    """Return the version, or that of the base release where this is later and of the same suffix."""
-    there = manifest.published_versions(base_release.parent) if base_release else []
-    named = [version for version in there if str(version) == base_release.name and version.suffix == wanted.suffix]
-    return max([wanted, *named])
+    """Return the version, or a later one than the base release: on 2026.11.4 either 2026.11.5 or 2026.11.4-demo."""
+    if base_release is None:
+        return wanted
+    base = manifest.Version.parse(descriptor.footer_of(base_release / "data" / "grid.parquet")["data_version"])
+    least = replace(base, suffix=wanted.suffix)
+    return max(wanted, least.next_micro() if base.suffix == wanted.suffix else least)
 
 
 def _remove_left_builds(releases_dir: Path, own: Path) -> None:
@@ -166,7 +171,7 @@ def _fill(
     molecules: Sequence[Mapping[str, Any]],
     old: Path | None,
     base_release: Path | None,
-    models_dir: Path | None,
+    models: Mapping[str, Path],
     repository: Path,
     metadata: Mapping[str, str],
     force_matched: Mapping[str, Path],
@@ -176,13 +181,12 @@ def _fill(
     version = metadata["data_version"]
     directory.mkdir(parents=True)
     with_evaluation = {"evaluation": (), **records}
-    kept = _kept_models(base_release, models_dir)
-    assemble(with_evaluation, molecules, directory / "data", base_release, metadata, kept)
+    retrained = _retrained(base_release, models)
+    assemble(with_evaluation, molecules, directory / "data", base_release, metadata, retrained)
     write_release_potentials(directory / "data" / "evaluation.parquet", directory / "potentials")
-    if models_dir is not None:
-        _copy_plain(models_dir, directory / "models")
-    for name, source in force_matched.items():
-        _copy_plain(source, directory / "models" / "force_matched" / name)
+    names = {row["molecule_id"] for row in molecules}
+    for name, source in {**_published_models(base_release, names), **models, **force_matched}.items():
+        _copy_plain(source, directory / "models" / name)
     for name in REPOSITORY_FILES:
         if not (repository / name).is_file():
             raise InputError(repository / name, "", "no such file", "a file of the repository", "Run from its root.")
@@ -212,17 +216,31 @@ def _of_version(citation: str, version: str) -> str:
     return "\n".join([*kept, f"version: {version}"]) + "\n"
 
 
-def _kept_models(base_release: Path | None, models_dir: Path | None) -> set[str]:
-    """Return the names of the models that are those of the base release, byte for byte."""
-    if base_release is None or models_dir is None:
-        return set()
+def _published_models(base_release: Path | None, molecules: Collection[str]) -> dict[str, Path]:
+    """Return place below models/ → directory of the models of a base release, force-matched ones of these molecules."""
+    if base_release is None:
+        return {}
+    root = base_release / "models"
+    found = {header.parent.relative_to(root).as_posix(): header.parent for header in root.rglob("model.json")}
+    matched = f"{FORCE_MATCHED}/"
+    return {
+        name: path
+        for name, path in found.items()
+        if not name.startswith(matched) or name.removeprefix(matched).split("/")[0] in molecules
+    }
 
-    kept = set()
-    for header in models_dir.glob("*/model.json"):  # which holds the SHA-256 of the weights
-        published = base_release / "models" / header.parent.name / header.name
-        if published.is_file() and published.read_bytes() == header.read_bytes():
-            kept.add(header.parent.name)
-    return kept
+
+def _retrained(base_release: Path | None, models: Mapping[str, Path]) -> set[str]:
+    """Return the names of the models that are not those of the base release, byte for byte."""
+    if base_release is None:
+        return set(models)
+    header = "model.json"  # which holds the SHA-256 of the weights
+    published = {name: base_release / "models" / name / header for name in models}
+    return {
+        name
+        for name, path in published.items()
+        if not (path.is_file() and path.read_bytes() == (models[name] / header).read_bytes())
+    }
 
 
 def _commit_of(release: Path) -> str:
@@ -310,7 +328,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--base", type=Path, help="release whose records are taken over by id")
     parser.add_argument("--training-set", type=Path, help="write the tables without evaluations here, publish nothing")
     parser.add_argument("--releases", type=Path, default=Path("releases"), help="directory of the releases")
-    parser.add_argument("--models", type=Path, help="directory that becomes models/")
+    parser.add_argument("--models", type=Path, nargs="*", default=[], help="directories of trained models")
     parser.add_argument("--trajectories", type=Path, nargs="*", default=[], help="bead trajectories to publish")
     parser.add_argument("--scale", help="name of the scale that was run")
     parser.add_argument("--rough", action="store_true", help="say that the numbers are rough")

@@ -61,8 +61,11 @@ FINITE_SIZE = """\
 CENTRES = """\
 - The centres of mass of the atomistic runs are at {mean:+.1f}{error} K from the temperature asked for, below it in
   {below} of {runs} runs (`temperature_centres_k`; mean over the runs and its standard error). The thermostat holds the
-  kinetic energy of all atoms together, and vibrations pass theirs to translation within tens of ps only. D and g(r)
-  are not corrected for it.
+  kinetic energy of all atoms together, that of the half steps of the leap-frog. In equilibrium a mode of frequency ω
+  has kT tan θ/θ of it, sin θ = ωΔt/2, so that fast vibrations hold more than their share and what is slow, the motion
+  of the molecules, is colder than asked for, at Δt = 2 fs by a hundredth. The density is free of this: it is from
+  Langevin dynamics, which hold each degree of freedom. At that density the pressure of the production is tens of bar
+  below the one asked for. D and g(r) are those of the colder liquid, and so is α = D/D_AA; they are not corrected.
 """
 
 TOGETHER = """\
@@ -300,10 +303,12 @@ def _pristine_runs(directory: Path) -> list[dict[str, Any]]:
 
 
 def _mean(rows: Sequence[dict[str, Any]], column: str, form: str) -> str:
+    """Return mean and standard error over independent runs: of their own errors and of their scatter the larger."""
     if not rows:
         return "–"
-    error = np.linalg.norm([row[f"{column}_se"] for row in rows]) / len(rows)
-    return f"{np.mean([row[column] for row in rows]):{form}} ± {error:{form}}"
+    values, errors = (np.array([row[name] for row in rows]) for name in (column, f"{column}_se"))
+    scatter = values.std(ddof=1) / len(rows) ** 0.5 if len(rows) > 1 else 0.0
+    return f"{values.mean():{form}} ± {max(np.linalg.norm(errors) / len(rows), scatter):{form}}"
 
 
 def _origins(directory: Path) -> str:
@@ -403,6 +408,13 @@ def _again(footer: Mapping[str, str]) -> str:
         return "Snakemake makes the release again, with the code and the configuration of the commit above."
     version = Version.parse(footer["data_version"])
     asked = f"--config scale={footer['scale']} version={version.year}.{version.month}.{version.micro}"
+    if "base_release" in footer:
+        asked += f" base_release=releases/{footer['base_release']}"
+    if version.suffix == "interim":
+        return (
+            f"It holds what was finished of a plan that goes on: with the code of the commit above, and `{asked}`,\n"
+            f"`mobcg release interim --scale {footer['scale']}` wrote it."
+        )
     return (
         "With the code of the commit above this makes the release again; on a cluster it is `--profile slurm` without\n"
         f"`--cores`:\n\n```\nsnakemake --profile profiles/workstation --cores all {asked}\n```"

@@ -17,7 +17,7 @@ LATEST = "latest.json"
 # Bounds on what an untrusted list of files may ask of us.
 MAX_FILES = 20_000
 MAX_CHECKSUMS_BYTES = 8 * 2**20
-_VERSION = re.compile(r"(\d{4})\.(1[0-2]|[1-9])\.(\d{1,6})(?:-([a-z0-9]{1,32}))?")
+_VERSION = re.compile(r"(\d{4})\.(1[0-2]|[1-9])\.(\d{1,6})(?:-([a-z0-9-]{1,64}))?")
 _PART = re.compile(r"[A-Za-z0-9_+][A-Za-z0-9._+-]{0,127}")
 _LINE = re.compile(r"([0-9a-f]{64}) [ *](.+)")
 

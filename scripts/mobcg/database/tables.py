@@ -33,10 +33,13 @@ PART_ROWS = 2 * ROW_GROUP_ROWS
 Records = Mapping[str, Sequence[Path]]
 
 
-def footer(version: str, commit: str, scale: str | None = None, rough: bool = False) -> dict[str, str]:
-    """Return what stands in the footer of every Parquet file: versions, licence, commit and scale; no time."""
+def footer(
+    version: str, commit: str, scale: str | None = None, rough: bool = False, base: str | None = None
+) -> dict[str, str]:
+    """Return what stands in the footer of every Parquet file: versions, licence, commit, scale and base; no time."""
     known = {"data_version": version, "schema_version": SCHEMA_VERSION, "license": DATA_LICENSE, "commit": commit}
-    return known | ({"scale": scale} if scale else {}) | ({"rough": "true"} if rough else {})
+    asked = {"scale": scale, "rough": "true" if rough else None, "base_release": base}
+    return known | {name: value for name, value in asked.items() if value}
 
 
 def assemble(
@@ -45,7 +48,7 @@ def assemble(
     directory: Path,
     base_release: Path | None = None,
     footer_metadata: Mapping[str, str] | None = None,
-    kept_models: Collection[str] = (),
+    retrained: Collection[str] = (),
 ) -> None:
     """Write `directory`/*.parquet, every table of the release that the records make.
 
@@ -62,8 +65,8 @@ def assemble(
         Rows of the table molecules.
     footer_metadata
         From `footer`; goes into every file.
-    kept_models
-        Trained models that are those of the base release: what they proposed is still what they propose.
+    retrained
+        Trained models that are others than those of the base release: what those proposed is not theirs.
 
     Raises
     ------
@@ -106,7 +109,7 @@ def assemble(
         ),
     )
     if "evaluation" in records:
-        evaluation = _evaluation(records["evaluation"], molecules, base, kept_models)
+        evaluation = _evaluation(records["evaluation"], molecules, base, retrained)
         write_table(directory / "evaluation.parquet", "evaluation", [evaluation], metadata)
 
 
@@ -273,9 +276,12 @@ def derived_potential_row(parent: Mapping[str, Any], potential: Mapping[str, Any
 
 
 def _evaluation(
-    paths: Sequence[Path], molecules: Sequence[Mapping[str, Any]], base: _Base | None, kept_models: Collection[str]
+    paths: Sequence[Path], molecules: Sequence[Mapping[str, Any]], base: _Base | None, retrained: Collection[str]
 ) -> pa.Table:
-    """Return the new evaluations, and those of the base that neither a new row nor a new training replaces."""
+    """Return the new evaluations, and those of the base that neither new ones nor a new training replace.
+
+    New ones replace all of a model and liquid: replicas of two protocols would make one mean.
+    """
     schema = TABLES["evaluation"].arrow_schema
     fresh = schema.empty_table()
     if paths:
@@ -284,13 +290,12 @@ def _evaluation(
     if base is None or not (base.data / "evaluation.parquet").exists():
         return _sorted(fresh, "evaluation")
     names = pa.array([row["molecule_id"] for row in molecules])
-    trained_anew = [name for name, trained in TRAINED_MODELS.items() if trained not in kept_models]
-    retrained = pa.array(trained_anew, pa.string())
-    still = pc.field("molecule_id").isin(names) & ~pc.field("model").isin(retrained)
+    others = pa.array([name for name, trained in TRAINED_MODELS.items() if trained in retrained], pa.string())
+    still = pc.field("molecule_id").isin(names) & ~pc.field("model").isin(others)
     published = base.dataset("evaluation").to_table(filter=still)
-    key = list(TABLES["evaluation"].key)
-    replaced = {tuple(row.values()) for row in fresh.select(key).to_pylist()}
-    mask = [tuple(row.values()) not in replaced for row in published.select(key).to_pylist()]
+    pair = ["molecule_id", "model"]
+    replaced = {tuple(row.values()) for row in fresh.select(pair).to_pylist()}
+    mask = [tuple(row.values()) not in replaced for row in published.select(pair).to_pylist()]
     return _sorted(pa.concat_tables([published.filter(pa.array(mask, pa.bool_())), fresh]), "evaluation")
 
 

@@ -3,10 +3,10 @@
 `python -m mobcg.forcematch.judgement --spec JSON --beads FILE.npz [FILE.npz …] (--model-dir DIR | --potential RECORD)
 --work DIR --out FILE.parquet`
 
-A many-body model runs here, from atomistic frames, at constant temperature, and where it is a liquid there also at
-constant energy, and at 1 atm for its density. A pair potential (pair_fm, an inversion's) runs in LAMMPS, from a lattice
-shaken loose, at constant temperature. One row a run; a run that blows up, freezes or collapses is a row that says so.
-Started again it goes on where it was.
+A many-body model runs here, from atomistic frames, at constant temperature, and where that ends stable or frozen also
+at constant energy, and at 1 atm for its density. A pair potential (pair_fm, an inversion's) runs in LAMMPS, from a
+lattice shaken loose, at constant temperature. One row a run; a run that blows up, freezes or collapses is a row that
+says so. Started again it goes on where it was.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ import torch
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
-from mobcg.coarse.simulate import CoarseRun, measure, npt_density
+from mobcg.coarse.simulate import CoarseRun, UnmeasurableError, measure, npt_density
 from mobcg.coarse.simulate import simulate as simulate_pairs
 from mobcg.errors import InputError, SimulationError
 from mobcg.forcematch.beads_of import beads_of
@@ -40,6 +40,7 @@ from mobcg.forcematch.pair_fm import PairForce
 from mobcg.forcematch.starts import relaxed, resized
 from mobcg.forcematch.storage import load
 from mobcg.observables import BeadTrajectory, displacement_curve, radial_distribution, self_diffusion
+from mobcg.pair import CUTOFF_NM
 from mobcg.programs import ProgramError, versions
 from mobcg.records import atomic_path, read_record, work_directory, write_json
 from mobcg.spec import Spec, canonical_json, run_id
@@ -106,7 +107,7 @@ def starts(spec: Spec, trajectories: Sequence[BeadTrajectory]) -> list[Start]:
     Raises
     ------
     SimulationError
-        No trajectory has frames: the atomistic runs failed.
+        No trajectory has frames: the atomistic runs failed. Or a box of the size asked for is too small for g(r).
     """
     usable = [trajectory for trajectory in trajectories if len(trajectory.positions_nm)]
     if not usable:
@@ -126,6 +127,9 @@ def starts(spec: Spec, trajectories: Sequence[BeadTrajectory]) -> list[Start]:
         if spec["n_molecules"] is not None:
             seed = spec_seed(spec, f"molecules of start {number}")
             positions, beads, edge_nm = resized(positions, beads, edge_nm, spec["n_molecules"], seed)
+        if edge_nm <= 2 * CUTOFF_NM:
+            made = f"{beads.n_molecules} molecules make a box of {edge_nm:.2f} nm"
+            raise SimulationError(f"{made}; g(r) needs more than {2 * CUTOFF_NM:g} nm")
         found.append(Start(beads, positions, edge_nm, trajectory.temperature_k, liquid, bead_rdf))
     return found
 
@@ -337,6 +341,8 @@ def _pairwise(spec: Spec, potential_kj_mol: NDArray, start: Start, number: int, 
         return row | _of_pairs(run, start) | {"core_s_ns_bead": cost}
     except ProgramError:
         raise
+    except UnmeasurableError as error:
+        return row | {"verdict": "failed", "reason": str(error)}
     except SimulationError as error:
         status = "frozen" if str(error).startswith("frozen") else "unstable"
         return row | {"verdict": status, "reason": str(error)}

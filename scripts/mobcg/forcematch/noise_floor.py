@@ -11,7 +11,7 @@ which a coarse-grained model can learn, and noise around that mean, which none c
 Springs hold the centres of mass where they are at the start of an atomistic run, at its end, and after each of some
 free runs from there; what the mean of the forces over the time that they are held leaves of them is the noise (Noid et
 al., J. Chem. Phys. 128, 244114 (2008), for the decomposition). DIR of `--run` is the work directory of that run,
-finished.
+finished. Where that run failed, or this one does, the floor is `failed` and the reason.
 """
 
 from __future__ import annotations
@@ -35,8 +35,9 @@ from mobcg.atomistic.simulate import EXIT_UNFINISHED, stop_at_s
 from mobcg.doctor import require
 from mobcg.errors import InputError, SimulationError
 from mobcg.forcematch.frames import force_autocorrelation, statistical_inefficiency
+from mobcg.observables import BeadTrajectory
 from mobcg.plan import Spec, run_id, seed
-from mobcg.programs import versions
+from mobcg.programs import ProgramError, versions
 from mobcg.records import atomic_path, work_directory
 from mobcg.step import run_step
 from mobcg.units import thermal_energy_kj_mol
@@ -125,7 +126,7 @@ def hold(
     InputError
         The run is not finished.
     SimulationError
-        The centres of mass did not stay where they were held.
+        The run failed, or the centres of mass did not stay where they were held.
     UnstableError, UnfinishedError, ProgramError
         As `mobcg.atomistic.gromacs.run_stage`.
     """
@@ -170,14 +171,11 @@ def hold(
     if strayed_nm > MOST_DISPLACEMENT * thermal_nm:
         raise SimulationError(f"the held centres of mass strayed by {strayed_nm:.4f} nm instead of {thermal_nm:.4f} nm")
     return {
-        "run_id": run_id(spec),
         "n_molecules": spec["n_molecules"],
         "beads_per_molecule": len(groups),
         "configurations": len(configurations),
-        "held_ps": held_ps,
         **summary(forces),
         "displacement_rms_nm": strayed_nm,
-        "versions": versions("gmx", "mobcg"),
     }
 
 
@@ -217,15 +215,25 @@ def springs_on(gro: Path, masses_g_mol: NDArray, groups: Sequence[Sequence[int]]
 def finished_directory(run: Path) -> Path:
     """Return the folder, named after the time step, that a finished run's configurations lie in.
 
+    Time steps that were too long, which a file `failed` tells of, may have left configurations too.
+
     Raises
     ------
+    SimulationError
+        The run failed.
     InputError
-        There is none.
+        It is not finished.
     """
-    finished = sorted(path.parent for path in run.glob("step_*_fs/nvt.gro"))
-    if not finished:
-        raise InputError(run, "", "no step_*_fs/nvt.gro", "work directory of a finished atomistic run", "Run it first.")
-    return finished[0]
+    finished = sorted(path.parent for path in run.glob("step_*_fs/nvt.gro") if not (path.parent / "failed").exists())
+    if finished:
+        return finished[0]
+    if (beads := run / "beads.npz").exists():
+        known = BeadTrajectory.load(beads).metadata
+        if known["status"] != "ok":
+            raise SimulationError(f"the atomistic run failed: {known['reason']}")
+    elif (run / "spec.json").exists():  # which a run leaves in the end; its beads were not kept
+        raise SimulationError("the atomistic run failed; its record says why")
+    raise InputError(run, "", "no step_*_fs/nvt.gro", "work directory of a finished atomistic run", "Run it first.")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -243,12 +251,18 @@ def main(arguments: list[str] | None = None) -> int:
             require("gmx")
             machine = Machine(stop_at_s=stop_at_s(None))
             found = hold(options.spec, options.run, work, machine, options.molecules_dir, options.held_ps)
+        except ProgramError:
+            raise
+        except SimulationError as error:
+            print(f"failed: {error}", flush=True)
+            found = {"failed": str(error)}
         except UnfinishedError as stopped:
             print(f"not finished: {stopped}; start the same command again to continue", file=sys.stderr)
             return EXIT_UNFINISHED
         except InputError as error:
             print(error, file=sys.stderr)
             return 2
+        found |= {"run_id": run_id(options.spec), "held_ps": options.held_ps, "versions": versions("gmx", "mobcg")}
         with atomic_path(options.out) as temporary:
             temporary.write_text(json.dumps(found, indent=1) + "\n")
         for path in work.iterdir():

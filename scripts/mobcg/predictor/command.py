@@ -17,7 +17,7 @@ import tempfile
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -55,12 +55,15 @@ RANGES = {
     "density_kg_m3": (10.0, 2e4),
     "temperature_k": (60.0, 3000.0),
 }
+# What a row of a CSV file has more than its header.
+BEYOND = "beyond the last column"
 # Liquids whose arrays are in memory together, for each core.
 AT_ONCE = 128
 # The run that is written beside the tables: enough for g(r) to 0.01 and D to a few percent in a minute.
 N_BEADS, EQUILIBRATION_PS_100, PRODUCTION_PS_100 = 1000, 20.0, 200.0
-TABLE_FILE = "predictions.parquet"
-# What a run of `lammps/run.in` leaves.
+TABLE_FILE, PREDICTION = "predictions.parquet", "prediction.json"
+# What is in `lammps/`, and what a run of it leaves.
+RUN_INPUTS = ("run.in", "start.data", "pair.table")
 RUN_PRODUCTS = ("rdf.txt", "msd.txt", "log.lammps", "log.cite")
 # Columns of predictions.parquet: name, type, unit and description.
 _TEXT, _REAL, _CURVE = pa.string(), pa.float64(), pa.list_(pa.float64())
@@ -90,14 +93,18 @@ COLUMNS = (
     ("pressure_bar_se", _REAL, "bar", "standard error of pressure_bar"),
     ("rdf_factor", _REAL, "", "what g(r) was multiplied by"),
     ("potential_kj_mol", _CURVE, "kJ/mol", "pair potential at the 150 bin centres from 0.005 to 1.495 nm"),
-    ("potential_kj_mol_se", _CURVE, "kJ/mol", "standard error of potential_kj_mol"),
+    ("potential_kj_mol_se", _CURVE, "kJ/mol", "its standard error, from contact to 1.4 nm: not that of the core"),
 )
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._+-]{0,99}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
 class Liquid:
-    """A liquid to predict for, as asked: units as in the names."""
+    """A liquid to predict for, as asked: units as in the names.
+
+    `problem` says what is wrong with it, empty where nothing is; a number that is not known is then nan.
+    """
 
     name: str
     rdf: Path
@@ -108,6 +115,7 @@ class Liquid:
     molecules: float | None = None
     rdf_unit: str | None = None
     normalisation: str | None = None
+    problem: str = ""
 
     @property
     def number_density_nm3(self) -> float:
@@ -151,32 +159,51 @@ def read_liquids(path: Path, defaults: Mapping[str, Any] | None = None) -> list[
     """Return the liquids of a CSV file (a header, a row each) or a YAML file (a list of mappings).
 
     Keys: rdf (file, relative to `path`), diffusion_nm2_ns, mass_g_mol, density_kg_m3, temperature_k, and where wanted
-    name, molecules, rdf_unit, normalisation. A key that a liquid has no value for is taken from `defaults`.
+    name, molecules, rdf_unit, normalisation. A key that a liquid has no value for is taken from `defaults`. Rows
+    without a value are left out. A liquid that lacks one, or has one that cannot be, says so in its `problem`.
 
     Raises
     ------
     InputError
-        The file cannot be read, or a row has an unknown key, lacks one, or holds what is no number.
+        The file cannot be read, two columns or two liquids have one name, a key is unknown, a text cannot be written,
+        or no liquid has a value for a key that each needs.
     """
     try:
         text = path.read_text(encoding="utf-8-sig")  # Excel marks its files so
-        if path.suffix.lower() == ".csv":
-            beyond = "beyond the last column"
-            rows = list(csv.DictReader(text.splitlines(), restkey=beyond, strict=True, skipinitialspace=True))
-        else:
-            rows = yaml.safe_load(text)
-    except (OSError, UnicodeDecodeError, csv.Error, yaml.YAMLError) as error:
-        raise InputError(path, "", str(error).splitlines()[0], "CSV with a header, or a YAML list") from None
-    if not isinstance(rows, list) or not rows or not all(isinstance(row, Mapping) for row in rows):
+        rows = _csv_rows(path, text) if path.suffix.lower() == ".csv" else yaml.safe_load(text)
+    except (OSError, ValueError, RecursionError, csv.Error, yaml.YAMLError) as error:
+        # ValueError: not UTF-8, or a date or number that cannot be.
+        raise InputError(path, "", str(error).partition("\n")[0], "CSV with a header, or a YAML list") from None
+    if not isinstance(rows, list) or not all(isinstance(row, Mapping) for row in rows):
+        raise InputError(path, "", rows, "a row or a mapping for each liquid")
+    asked = [{**(defaults or {}), **given} for given in map(_given, rows) if given]
+    if not asked:
         raise InputError(path, "", rows, "a row or a mapping for each liquid, at least one")
-    liquids = [
-        _liquid(f"{path}, liquid {number}", path.parent, {**(defaults or {}), **_given(row)})
-        for number, row in enumerate(rows, 1)
-    ]
+    for number, given in enumerate(asked, 1):
+        _check_keys(f"{path}, liquid {number}", given)
+    for key in ("rdf", *NUMBERS):
+        if not any(key in given for given in asked):
+            raise InputError(f"{path}, liquid 1", key, None, "a value for each liquid")
+    liquids = [_liquid_or_problem(path, number, given) for number, given in enumerate(asked, 1)]
     name, times = Counter(liquid.name for liquid in liquids).most_common(1)[0]
     if times > 1:
         raise InputError(path, "name", name, "a name of its own for each liquid", f"It stands there {times} times.")
     return liquids
+
+
+def _csv_rows(path: Path, text: str) -> list[dict[str, Any]]:
+    """Return the rows by the names of their columns; blanks beyond the last one, as Excel may write them, do not count.
+
+    Raises
+    ------
+    InputError
+        Two columns have one name.
+    """
+    reader = csv.DictReader(text.splitlines(), restkey=BEYOND, strict=True, skipinitialspace=True)
+    for name, times in Counter(name.strip() for name in reader.fieldnames or ()).items():
+        if name and times > 1:
+            raise InputError(path, name, f"{times} columns of that name", "one column for each key")
+    return [{key: value for key, value in row.items() if key != BEYOND or any(map(str.strip, value))} for row in reader]
 
 
 def _given(row: Mapping[Any, Any]) -> dict[str, Any]:
@@ -184,11 +211,29 @@ def _given(row: Mapping[Any, Any]) -> dict[str, Any]:
     return {key: value for key, value in plain.items() if value not in (None, "")}
 
 
-def _liquid(where: str, directory: Path, given: Mapping[str, Any]) -> Liquid:
+def _check_keys(where: str, given: Mapping[str, Any]) -> None:
     known = ("rdf", *NUMBERS, *OPTIONAL)
-    for key in given:
-        if key not in known:
-            raise InputError(where, key, given[key], f"the keys {', '.join(known)}")
+    for key, value in given.items():
+        if key not in (*known, BEYOND):
+            raise InputError(where, key, value, f"the keys {', '.join(known)}")
+        if isinstance(value, str) and _SURROGATE.search(value):
+            raise InputError(where, key, value, "text that UTF-8 can write")
+
+
+def _liquid_or_problem(path: Path, number: int, given: Mapping[str, Any]) -> Liquid:
+    try:
+        return _liquid(f"{path}, liquid {number}", path.parent, given)
+    except InputError as error:
+        rdf = path.parent / str(given.get("rdf", ""))
+        name = given.get("name") or (_name_of(rdf) if "rdf" in given else f"liquid_{number}")
+        numbers = {key: _number_or_nan(given.get(key)) for key in NUMBERS}
+        return Liquid(str(name), rdf, **numbers, problem=str(error))
+
+
+def _liquid(where: str, directory: Path, given: Mapping[str, Any]) -> Liquid:
+    if BEYOND in given:
+        advice = "Put quotes around a value with a comma in it."
+        raise InputError(where, BEYOND, given[BEYOND], "as many values as columns", advice)
     for key in ("rdf", *NUMBERS):
         if key not in given:
             raise InputError(where, key, None, "a value for each liquid")
@@ -225,8 +270,17 @@ def check_folders(liquids: Sequence[Liquid]) -> None:
 def _number(where: str, key: str, value: Any) -> float:
     try:
         return float(value)
+    except OverflowError:
+        raise InputError(where, key, "a number of hundreds of digits", "a number", "Check its unit.") from None
     except (TypeError, ValueError):
         raise InputError(where, key, value, "a number") from None
+
+
+def _number_or_nan(value: Any) -> float:
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return np.nan
 
 
 def find_model(name: str, release: str | None) -> Source:
@@ -242,7 +296,7 @@ def find_model(name: str, release: str | None) -> Source:
     directory = find_release(release)
     folder = directory / "models" / name.removesuffix(suffix)
     known = sorted(path.parent.name for path in directory.glob("models/*/model.json"))
-    if folder.name not in known:
+    if name.removesuffix(suffix) not in known:
         allowed = " | ".join(known) or "a release with models"
         raise InputError(directory, "model", name, allowed, "Name another --model or --release.")
     model = load_model(folder)
@@ -305,6 +359,8 @@ def _predict_part(part: Sequence[Liquid], source: Source, ask: Ask) -> list[Resu
 
 
 def _read_or_reason(liquid: Liquid) -> Rdf | str:
+    if liquid.problem:
+        return liquid.problem
     try:
         return read_rdf(liquid.rdf, liquid.number_density_nm3, liquid.rdf_unit, liquid.normalisation, liquid.molecules)
     except InputError as error:
@@ -403,13 +459,14 @@ def write_liquid(directory: Path, result: Result) -> None:
         seed=1,
         directory=directory / "lammps",
     )
-    write_json(directory / "prediction.json", content)
+    write_json(directory / PREDICTION, content)
 
 
 def write_table(path: Path, results: Sequence[Result], source: Source) -> None:
     """Write predictions.parquet, `COLUMNS`: a row for each liquid, in order.
 
-    The model stands in the metadata of the file. A refused liquid has no prediction in it.
+    The model stands in the metadata of the file. A refused liquid has no prediction in it, and what was asked of a
+    failed one is null where it is no number.
     """
     schema = pa.schema(
         [pa.field(name, kind, metadata={"unit": unit, "description": text}) for name, kind, unit, text in COLUMNS],
@@ -426,7 +483,7 @@ def _row(result: Result) -> dict[str, Any]:
         "name": liquid.name,
         "status": result.status,
         "reason": result.reason,
-        **{f"asked_{key}": getattr(liquid, key) for key in NUMBERS},
+        **{f"asked_{key}": value for key in NUMBERS if not np.isnan(value := getattr(liquid, key))},
         "molecules": liquid.molecules,
     }
     if content:
@@ -469,7 +526,9 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--tables", action="store_true", help="with --liquids: also a directory of tables for each")
     found.add_argument("--anyway", action="store_true", help="predict also for what is outside of what the model knows")
     found.add_argument(
-        "--force", action="store_true", help="write into a directory that exists; tables and runs of before are removed"
+        "--force",
+        action="store_true",
+        help="write into a directory that exists; what earlier predictions of the liquids left there is removed",
     )
     return found
 
@@ -557,7 +616,7 @@ def _finish_many(results: Sequence[Result], source: Source, options: argparse.Na
     for result in results:
         if result.status != "ok":
             print(f"mobcg: {result.liquid.name}: {result.status}: {result.reason}", file=sys.stderr)
-        elif options.tables and (problem := _write_or_problem(options.out / result.liquid.name, result)):
+        if options.tables and (problem := _write_or_problem(options.out / result.liquid.name, result)):
             print(f"mobcg: {result.liquid.name}: no tables: {problem}", file=sys.stderr)
             unwritten += 1
     counts = Counter(result.status for result in results)
@@ -570,10 +629,22 @@ def _finish_many(results: Sequence[Result], source: Source, options: argparse.Na
 
 
 def _write_or_problem(directory: Path, result: Result) -> str | None:
-    """Write the directory of a liquid; returns what kept it from being written, so that the others still are."""
+    """Write the directory of a liquid, or take away what is in it of a prediction that the liquid has no longer.
+
+    Returns what kept that from being done, so that it still is for the others.
+    """
     try:
-        with _appearing(directory) as made:
-            write_liquid(made, result)
+        if result.status == "ok":
+            with _appearing(directory) as made:
+                write_liquid(made, result)
+        elif (directory / PREDICTION).is_file():
+            for path in _of_another_prediction(directory):
+                path.unlink(missing_ok=True)
+            for folder in (directory / "lammps", directory):
+                with suppress(OSError):  # somebody's own files are in it
+                    folder.rmdir()
+    except OSError as error:
+        return error.strerror or str(error)
     except (InputError, SimulationError, ArithmeticError, ValueError) as problem:
         return str(problem)
     return None
@@ -583,8 +654,7 @@ def _write_or_problem(directory: Path, result: Result) -> str | None:
 def _appearing(directory: Path) -> Iterator[Path]:
     """Yield a directory whose files appear in `directory`, all together, when the block ends well.
 
-    From a `directory` that is there already the tables of any model and the products of a run are removed: they belong
-    to another prediction.
+    From a `directory` that is there already is removed what another prediction wrote, and the products of its run.
 
     Raises
     ------
@@ -611,8 +681,13 @@ def _appearing(directory: Path) -> Iterator[Path]:
 
 
 def _of_another_prediction(directory: Path) -> Iterator[Path]:
-    for name in RUN_PRODUCTS:
+    """Yield what another prediction may have left; the file that says that there was one comes last."""
+    predicted = (directory / PREDICTION).is_file()
+    # Without a prediction beside it an input of LAMMPS may be somebody's own.
+    for name in (*RUN_PRODUCTS, *(RUN_INPUTS if predicted else ())):
         yield directory / "lammps" / name
     for model in MODELS:
         for ending in ("", *THERMOSTATS):
             yield from (directory / f"{model}{ending}.{suffix}" for suffix in ENDINGS)
+    if predicted:
+        yield directory / PREDICTION

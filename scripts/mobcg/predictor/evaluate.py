@@ -115,7 +115,7 @@ def predicted_candidate(
     Raises
     ------
     SimulationError
-        What it proposes cannot be run, or it learned from no run with the friction that is asked for.
+        What it proposes cannot be run, or it never learned what is asked for: a friction, a factor other than 1.
     """
     thermostat = FRICTION_MODELS.get(spec["model"], "nose_hoover")
     if thermostat != "nose_hoover" and thermostat not in model.processes:
@@ -128,7 +128,10 @@ def predicted_candidate(
         reference.diffusion_nm2_ns,
         reference.n_molecules,
     )
-    proposal = propose(model, state, thermostat, knob=factor)
+    try:
+        proposal = propose(model, state, thermostat, knob=factor)
+    except InputError as error:
+        raise SimulationError(f"the model cannot propose for it: {error}") from None
     friction = 0.0 if proposal.friction_1_ps is None else float(proposal.friction_1_ps[0])
     report(
         f"{spec['molecule_id']}, {spec['model']}, factor {factor:g}: proposes U × {proposal.scale_factor[0]:.2f}, "
@@ -188,7 +191,7 @@ def evaluate(
             candidates = {factor: Candidate(factor * potential, dynamics) for factor in factors(spec)}
         else:
             candidates = {
-                factor: predicted_candidate(model, spec, factor, reference, report) for factor in factors(spec)
+                factor: _candidate_or_reason(model, spec, factor, reference, report) for factor in factors(spec)
             }
     except ProgramError:
         raise
@@ -198,15 +201,27 @@ def evaluate(
     rows, started, done = [], time.monotonic(), 0
     for count, (factor, replica) in enumerate(jobs, 1):
         path = work / "records" / f"{run_id(replica_spec(spec, factor, replica))}.parquet"
-        row = _finished(path, candidates[factor])
-        if row is None:
-            row = _run_replica(spec, factor, replica, candidates[factor], reference, work)
+        candidate = candidates[factor]
+        if isinstance(candidate, str):
+            row = _failed_row(spec, factor, replica, candidate)
+        elif (row := _finished(path, candidate)) is None:
+            row = _run_replica(spec, factor, replica, candidate, reference, work)
             write_record(path, "evaluation", row)
             done += 1
         left_s = (time.monotonic() - started) / max(done, 1) * (len(jobs) - count)
         report(f"{spec['molecule_id']}, {spec['model']}, run {count}/{len(jobs)}: {_summary(row)}; {left_s:.0f} s left")
         rows.append(row | origin)
     return rows
+
+
+def _candidate_or_reason(
+    model: Any, spec: Spec, factor: float, reference: Reference, report: Callable[[str], None]
+) -> Candidate | str:
+    """Return what a trained model proposes for one factor, or why it cannot: the other factors are still run."""
+    try:
+        return predicted_candidate(model, spec, factor, reference, report)
+    except SimulationError as error:
+        return str(error)
 
 
 def _check(spec: Spec, potential_record: dict[str, Any] | None, model_dir: Path | None) -> None:

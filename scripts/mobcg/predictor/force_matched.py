@@ -15,7 +15,7 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from mobcg.errors import InputError
+from mobcg.errors import InputError, SimulationError
 from mobcg.plan import Spec
 from mobcg.plan import seed as plan_seed
 from mobcg.predictor.evaluate import EVALUATION_COLUMNS, training_columns
@@ -42,26 +42,35 @@ def evaluation_rows(spec: Spec, judged: Sequence[Mapping[str, Any]], reference: 
     return [_row(spec, run, densities.get(run["start"]), reference) for run in at_temperature]
 
 
-def _row(spec: Spec, run: Mapping[str, Any], at_1atm: Mapping[str, Any] | None, reference: Reference) -> dict[str, Any]:
-    own_spec = {**spec, "scale_factor": 1.0, "replica": run["start"]}
-    row = {
+def failed_rows(spec: Spec, judged: Sequence[Mapping[str, Any]], reason: str) -> list[dict[str, Any]]:
+    """Return rows of the table `evaluation` that all failed for one reason: one for each start that was judged."""
+    failed = {"status": "failed", "reason": reason}
+    return [_of_run(spec, run) | failed for run in judged if run["ensemble"] == "nvt"]
+
+
+def _of_run(spec: Spec, run: Mapping[str, Any]) -> dict[str, Any]:
+    return {
         "molecule_id": spec["molecule_id"],
         "model": spec["model"],
         "replica": run["start"],
         "scale_factor": 1.0,
         "thermostat": "nose_hoover",
         "friction_1_ps": 0.0,
-        "reference_run_ids": list(reference.run_ids),
         "n_beads": run["n_molecules"],
         "md_core_s_ns_bead": run["core_s_ns_bead"],
-        "spec": own_spec,
+        "spec": {**spec, "scale_factor": 1.0, "replica": run["start"]},
         "versions": versions("mobcg"),
     }
-    if run["verdict"] != STABLE or not run["diffusion_nm2_ns"]:
-        verdict = run["verdict"] if run["verdict"] != STABLE else "too short for a self-diffusion coefficient"
-        return row | {"status": "failed", "reason": f"{verdict}: {run['reason']}"}
+
+
+def _row(spec: Spec, run: Mapping[str, Any], at_1atm: Mapping[str, Any] | None, reference: Reference) -> dict[str, Any]:
+    row = _of_run(spec, run) | {"reference_run_ids": list(reference.run_ids)}
+    if run["verdict"] != STABLE:
+        return row | {"status": "failed", "reason": f"{run['verdict']}: {run['reason']}"}
+    if not run["diffusion_nm2_ns"]:
+        return row | {"status": "failed", "reason": "too short for a self-diffusion coefficient"}
     measured = {name: run[name] for name in EVALUATION_COLUMNS & run.keys()}
-    scored = row | measured | scores(run, reference, plan_seed(own_spec, "bootstrap")) | {"status": "ok"}
+    scored = row | measured | scores(run, reference, plan_seed(row["spec"], "bootstrap")) | {"status": "ok"}
     if at_1atm is None:
         return scored
     if at_1atm["verdict"] != STABLE:
@@ -79,8 +88,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--out", type=Path, required=True, help="the rows, as Parquet")
     options = parser.parse_args(arguments)
     try:
-        reference = mean_reference([read_record(path) for path in options.atomistic])
-        rows = evaluation_rows(options.spec, pq.read_table(options.judgement).to_pylist(), reference)
+        atomistic = [read_record(path) for path in options.atomistic]
+        judged = pq.read_table(options.judgement).to_pylist()
+        try:
+            rows = evaluation_rows(options.spec, judged, mean_reference(atomistic))
+        except SimulationError as error:
+            rows = failed_rows(options.spec, judged, str(error))
         training = training_columns(options.training)
         write_rows(options.out, "evaluation", [row | training for row in rows])
     except InputError as error:

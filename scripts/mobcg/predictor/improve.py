@@ -75,9 +75,15 @@ class Choice:
 
 
 def candidates(plan: Plan, first: int, count: int, report: Callable[[str], None]) -> Candidates:
-    """Return the liquids among `count` draws of the prior from `first` on; those that would validate are left out."""
+    """Return the liquids among `count` draws of the prior from `first` on; those that would validate are left out.
+
+    Raises
+    ------
+    InputError
+        None is left.
+    """
     shard = {**next(iter(plan.prior_shards.values())), "draws": list(range(first, first + count))}
-    specs = prior_potentials(shard)
+    specs = prior_potentials(shard) if count > 0 else {}
     kept, states = [], []
     for number, (name, spec) in enumerate(specs.items(), 1):
         if number % 100 == 0:
@@ -93,6 +99,9 @@ def candidates(plan: Plan, first: int, count: int, report: Callable[[str], None]
             continue
         kept.append(spec["draw"])
         states.append((rdf, density_nm3, temperature))
+    if not kept:
+        allowed = "draws of the prior, one of them a liquid to learn from"
+        raise InputError("--candidates", "", count, allowed, "Ask for more.")
     rdf, density, temperature = (np.array(values) for values in zip(*states, strict=True))
     # The integral equation is of the infinite liquid; mass and D play no part in the structure.
     ones = np.ones(len(kept))
@@ -292,10 +301,14 @@ def improve(options: argparse.Namespace) -> list[Round]:
     Raises
     ------
     InputError
-        The scale has no prior, or its tables cannot be learned from.
+        The scale has no prior, its tables cannot be learned from, none of the candidates can be run, or an option is no
+        KEY=VALUE.
     subprocess.CalledProcessError
         Snakemake failed.
     """
+    for pair in options.config or []:
+        if "=" not in pair:
+            raise InputError("--config", "", pair, "KEY=VALUE")
     content = read_config() | {"scale": options.scale}
     content |= dict(pair.split("=", 1) for pair in options.config or [])
     chosen: list[Choice] = []

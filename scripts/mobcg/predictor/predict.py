@@ -64,7 +64,8 @@ class Proposal:
     Attributes
     ----------
     potential_kj_mol, potential_kj_mol_se
-        (n, 150): the pair potential, ready for molecular dynamics, and the standard error of what was learned of it.
+        (n, 150): the pair potential, ready for molecular dynamics, and the standard error of what was learned of it,
+        from contact to 1.4 nm. In the core, where U is extrapolated, and in its taper it does not hold.
     diffusion_nm2_ns, diffusion_nm2_ns_se
         (n,): D of the potential without friction, in a box of as many beads as the state says, and its standard
         error; nan where the model learned nothing of mobility.
@@ -140,8 +141,8 @@ def propose(
     Raises
     ------
     InputError
-        A state, the thermostat, the pressure or the knob is not allowed, or the model learned from no run with the
-        thermostat.
+        A state, the thermostat, the pressure or the knob is not allowed, the model learned from no run with the
+        thermostat, or a knob other than 1 is wanted of a model without one or beside a friction.
     SimulationError
         What the model proposes has no repulsive wall.
     """
@@ -154,11 +155,16 @@ def propose(
 
 
 def _propose(model: Any, states: States, thermostat: str, pressure_bar: float | None, knob: float) -> Proposal:
-    if not hasattr(model, "processes"):
+    learned = getattr(model, "processes", ())
+    if thermostat in THERMOSTATS and thermostat not in learned:
+        allowed = " | ".join((WITHOUT, *(name for name in THERMOSTATS if name in learned)))
+        advice = f"Train a model that knows frictions, on a release that has runs with {thermostat} friction."
+        raise InputError("predict", "thermostat", thermostat, allowed, advice)
+    if knob != 1 and (thermostat != WITHOUT or "knob" not in learned):
+        advice = "Multiples of U are proposed without friction, by a model that learned from runs of them."
+        raise InputError("predict", "knob", knob, "1, where there is no knob", advice)
+    if not learned:
         return _potential_alone(*model.predict(states))
-    if thermostat in THERMOSTATS and thermostat not in model.processes:
-        advice = f"Train on a release that has runs with {thermostat} friction."
-        raise InputError("predict", "thermostat", thermostat, " | ".join((WITHOUT, *model.processes)), advice)
     states, structure, rdf_factor = consistent_tail(model, states)
     residual, residual_se = model.residual(structure)
     raw, potential_se = model.raw_potential(structure, states, residual, residual_se)

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from mobcg.errors import InputError
+from mobcg.errors import InputError, SimulationError
 from mobcg.pair import force
 from mobcg.plan import run_id
 from mobcg.predictor.evaluate import trained_model
@@ -24,7 +24,28 @@ from mobcg.step import run_step
 
 
 def proposed_row(model: Any, model_sha256: str, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the row: the potential for structure of `mobcg`, its knob left alone."""
+    """Return the row: the potential for structure of `mobcg`, its knob left alone.
+
+    A failed one with the reason where the atomistic run failed, or what is proposed has no wall.
+    """
+    spec = {"kind": "proposal", "protocol": 1, "state_run_id": record["run_id"], "model_sha256": model_sha256}
+    row = {
+        "potential_id": run_id(spec),
+        "molecule_id": record["molecule_id"],
+        "origin": "predicted",
+        "parent_id": record["run_id"],
+        "scale_factor": 1.0,
+        "pressure_corrected": True,
+        "spec": spec,
+        "versions": versions("mobcg"),
+    }
+    try:
+        return row | _proposed(model, record) | {"status": "ok"}
+    except SimulationError as error:
+        return row | {"status": "failed", "reason": str(error)}
+
+
+def _proposed(model: Any, record: Mapping[str, Any]) -> dict[str, Any]:
     reference = mean_reference([record])
     state = one_state(
         reference.rdf,
@@ -36,23 +57,13 @@ def proposed_row(model: Any, model_sha256: str, record: Mapping[str, Any]) -> di
     )
     # With a friction: the potential that it goes with is the one for structure.
     potential = propose(model, state, "dpd").potential_kj_mol[0]
-    spec = {"kind": "proposal", "protocol": 1, "state_run_id": record["run_id"], "model_sha256": model_sha256}
     return {
-        "potential_id": run_id(spec),
-        "molecule_id": record["molecule_id"],
-        "origin": "predicted",
-        "parent_id": record["run_id"],
-        "scale_factor": 1.0,
         "temperature_k": reference.temperature_k,
         "number_density_nm3": reference.number_density_nm3,
         "mass_g_mol": reference.mass_g_mol,
         "n_beads": reference.n_molecules,
         "potential_kj_mol": potential.tolist(),
         "force_kj_mol_nm": force(potential).tolist(),
-        "pressure_corrected": True,
-        "status": "ok",
-        "spec": spec,
-        "versions": versions("mobcg"),
     }
 
 

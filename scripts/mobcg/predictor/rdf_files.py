@@ -45,7 +45,10 @@ G_NAMES = ("g", "g_r", "gr", "g(r)", "rdf", "gofr", "g_of_r", "y")
 _UNIT_NAMES = {"nm": "nm", "a": "angstrom", "å": "angstrom", "ang": "angstrom", "angstrom": "angstrom"}
 _NAME_WITH_UNIT = re.compile(r"(?P<name>.+?)\s*(?:[\[(/]\s*|_)(?P<unit>nm|å|a|ang|angstroms?)\s*[\])]?")
 # How programs normalise the curve of N molecules among themselves (each measured); a table is taken for our own.
-PROGRAM_NORMALISATION = {"gmx": "N", "VOTCA": "N", "MDAnalysis": "N-1", "LAMMPS": "N-1", "table": "N-1"}
+BY_N, BY_N_LESS_ONE = ("gmx", "VOTCA", "freud"), ("MDAnalysis", "LAMMPS", "table")
+PROGRAM_NORMALISATION = dict.fromkeys(BY_N, "N") | dict.fromkeys(BY_N_LESS_ONE, "N-1")
+# A column of coordination numbers begins with this at most, and ends above the other.
+FIRST_COORDINATION, LAST_COORDINATION = 0.05, 1.0
 GZIP = b"\x1f\x8b"
 # What NumPy raises for an archive or a header that is damaged, or asks for more memory than there is.
 DAMAGED = (
@@ -134,6 +137,7 @@ def read_rdf(
     used, said = _normalisation(curve, normalisation)
     notes += said
     rdf, doubts = _normalised(rdf, used, n_molecules)
+    doubts += _box_doubts(number_density_nm3, n_molecules)
     _check_tail(path, rdf, number_density_nm3)
     n_known = np.inf if n_molecules is None else float(n_molecules)
     return Rdf(rdf, n_known, unit, curve.program, used, tuple(notes), tuple(doubts))
@@ -148,7 +152,7 @@ def to_grid(where: object, r_nm: NDArray, rdf: NDArray) -> tuple[NDArray[np.floa
     Raises
     ------
     InputError
-        It ends before 1.5 nm, starts after contact, or its bins are too wide.
+        It ends before 1.5 nm, starts after contact or beyond 1.5 nm, or its bins are too wide.
     """
     widths = np.diff(r_nm)
     edges = np.concatenate([[r_nm[0] - widths[0] / 2], r_nm[:-1] + widths / 2, [r_nm[-1] + widths[-1] / 2]])
@@ -158,6 +162,11 @@ def to_grid(where: object, r_nm: NDArray, rdf: NDArray) -> tuple[NDArray[np.floa
             where, "r", f"g(r) up to {edges[-1]:.3f} nm", f"g(r) up to {R_EDGES_NM[-1]:g} nm", "Compute it further out."
         )
     used = widths[r_nm[1:] <= R_EDGES_NM[-1] + MAX_SPACING_NM]
+    if not used.size:
+        found = f"{r_nm[0]:.4g} and {r_nm[1]:.4g} nm, the first distances"
+        raise InputError(
+            where, "r", found, f"g(r) from inside the core to {R_EDGES_NM[-1]:g} nm", "Check unit and bins."
+        )
     if used.max() > MAX_SPACING_NM:
         allowed = f"bins of at most {MAX_SPACING_NM:.2g} nm"
         raise InputError(where, "r", f"bins of {used.max():.4g} nm", allowed, f"Use bins of {BIN_WIDTH_NM:g} nm.")
@@ -299,6 +308,9 @@ def _read_table(path: Path, lines: Sequence[str]) -> _Curve:
         return _named(path, dict(zip(names, table.T, strict=True)))
     table = _numbers(path, rows)
     if table.shape[1] > 2 and np.array_equal(table[:, 0], np.arange(1, len(table) + 1)):
+        if table.shape[1] > 3 and not _counts_neighbours(table[:, 3]):
+            notes = ("the first column counts the rows: the second and the third are used",)
+            return _Curve(table[:, 1], table[:, 2], "table", notes=notes)
         # The rows of a block of LAMMPS without its comments.
         coordination = table[:, 3] if table.shape[1] > 3 else None
         return _Curve(
@@ -306,6 +318,12 @@ def _read_table(path: Path, lines: Sequence[str]) -> _Curve:
         )
     notes = (f"{table.shape[1]} columns: the first two are used",) if table.shape[1] > 2 else ()
     return _Curve(table[:, 0], table[:, 1], "table", notes=notes)
+
+
+def _counts_neighbours(column: NDArray) -> bool:
+    """Return whether a column may be n(r) = 4πρ ∫ g r² dr: near 0 first, never falling, above 1 at the end."""
+    rises = np.all(np.diff(column) >= 0)
+    return bool(rises and 0 <= column[0] <= FIRST_COORDINATION and column[-1] > LAST_COORDINATION)
 
 
 def _read_numpy(path: Path, content: bytes) -> _Curve:
@@ -346,6 +364,8 @@ def _named(path: Path, columns: dict[str, NDArray]) -> _Curve:
         raise InputError(path, "columns", ", ".join(columns), "r (r_nm, r_angstrom, bins) and g (rdf)", "Name them so.")
     (r_column, unit), (g_column, _) = plain[r_name], plain[g_name]
     r, g = _floats(path, [columns[r_column], columns[g_column]])
+    if (r_name, g_name) == ("bin_centers", "rdf"):
+        return _Curve(r, g, "freud", unit)  # the attributes of freud.density.RDF, in whatever unit its box had
     if (r_name, g_name) != ("bins", "rdf"):
         return _Curve(r, g, "table", unit)
     # MDAnalysis' InterRDF gives these names, in Å; without its exclusion_block a bead is its own neighbour at r = 0.
@@ -423,7 +443,7 @@ def _unit(path: Path, curve: _Curve, number_density_nm3: float, stated: str | No
         note = f"distances taken to be in {fitting[0]}: the first peak is then at {distances[fitting[0]]:.2f} ρ^(-1/3)"
         return fitting[0], [note]
     if unit in fitting:
-        source = "the file says" if curve.program == "table" else f"{curve.program} writes them"
+        source = "the file says" if curve.program in ("table", "freud") else f"{curve.program} writes them"
         return unit, [] if stated else [f"distances taken to be in {unit}, as {source}"]
     allowed = f"{low:g} to {high:g} mean distances ρ^(-1/3), which are {number_density_nm3 ** (-1 / 3):.3g} nm"
     advice = f"State --rdf-unit {fitting[0]}." if fitting else "Check the density, the mass and the unit of r."
@@ -452,6 +472,9 @@ def _normalisation(curve: _Curve, stated: str | None) -> tuple[str, list[str]]:
     used = curve.normalisation or PROGRAM_NORMALISATION[curve.program]
     if curve.program == "table":
         return used, [f"taken to be normalised by {used} (state --normalisation N of a curve by gmx, VOTCA or freud)"]
+    if curve.program == "freud":
+        # Its normalization_mode "exact", the default, tends to 1 − 1/N; "finite_size" multiplies that by N/(N − 1).
+        return used, ["taken to be normalised by N, as freud does (state --normalisation N-1 of its finite_size)"]
     return used, [f"taken to be normalised by {used}, as {curve.program} does"]
 
 
@@ -463,6 +486,17 @@ def _normalised(rdf: NDArray, used: str, n_molecules: float | None) -> tuple[NDA
     if not 2 <= n_molecules < np.inf:
         raise InputError("--molecules", "", n_molecules, "a finite number, at least 2")
     return (rdf * n_molecules / (n_molecules - 1) if used == "N" else rdf), []
+
+
+def _box_doubts(number_density_nm3: float, n_molecules: float | None) -> list[str]:
+    """Return the doubt about a box (N/ρ)^(1/3) that is no two ranges of g(r) wide."""
+    least_nm = 2 * R_EDGES_NM[-1]
+    edge_nm = np.inf if n_molecules is None else (n_molecules / number_density_nm3) ** (1 / 3)
+    if edge_nm >= least_nm:
+        return []
+    found = f"a cube of {n_molecules:g} molecules is {edge_nm:.3g} nm wide at this density"
+    wanted = f"g(r) to {R_EDGES_NM[-1]:g} nm takes a box of {least_nm:g} nm"
+    return [f"{found}, and {wanted}: check --molecules, the density and the mass"]
 
 
 def _check_tail(path: Path, rdf: NDArray, number_density_nm3: float) -> None:

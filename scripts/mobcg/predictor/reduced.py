@@ -38,13 +38,17 @@ def to_reduced(
     return np.where(wanted <= r[-1], _splines(r, values, wanted), outside)
 
 
-def from_reduced(r_nm: ArrayLike, values: ArrayLike, number_density_nm3: ArrayLike) -> NDArray[np.float64]:
+def from_reduced(
+    r_nm: ArrayLike, values: ArrayLike, number_density_nm3: ArrayLike, *, continued: bool = False
+) -> NDArray[np.float64]:
     """Return functions on the reduced grid `X`, (160,) or (n, 160), at the distances r (nm), (k,) or (n, k).
 
-    0 beyond the grid; densities as in `to_reduced`.
+    Beyond the grid 0, as of what decays to nothing, or where `continued` the last value, as of its error. Densities as
+    in `to_reduced`.
     """
     wanted = np.asarray(r_nm, np.float64) * np.cbrt(np.asarray(number_density_nm3, np.float64))[..., None]
-    return np.where(wanted <= X[-1], _splines(X, values, wanted), 0.0)
+    found = _splines(X, values, wanted)
+    return found if continued else np.where(wanted <= X[-1], found, 0.0)
 
 
 def _splines(grid: NDArray, values: ArrayLike, wanted: NDArray) -> NDArray[np.float64]:

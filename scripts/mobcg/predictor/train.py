@@ -22,7 +22,8 @@ from threadpoolctl import threadpool_limits
 
 from mobcg.errors import InputError
 from mobcg.pair import CUTOFF_NM, R_NM, TAPER_WIDTH_NM, core_index
-from mobcg.predictor.dataset import Liquids, data_hash, read_liquids, structure_rows
+from mobcg.predictor.dataset import SPLITS, Liquids, data_hash, read_liquids, structure_rows
+from mobcg.predictor.mobility import THERMOSTATS
 from mobcg.predictor.storage import MODELS, load_model, model_module, read_model_file, save_model
 from mobcg.programs import versions
 from mobcg.records import atomic_path, write_json
@@ -108,11 +109,11 @@ def train(
         "seed": seed,
         "settings": model.settings,
         "trained_on_molecules": sorted(set(learn.parent_molecule_id.tolist()) - {""}),
-        "rows": {side: int(np.sum(still & (split == side))) for side in ("train", "validation", "test")},
-        "friction_rows": {side: int(np.sum(~still & (split == side))) for side in ("train", "validation", "test")},
-        "parent_potentials": {
-            side: len(set(liquids.parent_potential_id[split == side])) for side in ("train", "validation", "test")
-        },
+        "trained_on_prior": bool(np.any(learn.parent_molecule_id == "")),
+        # `rows` are those without friction, and `parent_potentials` those of these.
+        "rows": {side: int(np.sum(still & (split == side))) for side in SPLITS},
+        "friction_rows": {side: int(np.sum(~still & (split == side))) for side in SPLITS},
+        "parent_potentials": {side: len(set(liquids.parent_potential_id[still & (split == side)])) for side in SPLITS},
         "train_error_kt": potential_error_kt(model, structure_rows(learn)),
         "validation_error_kt": potential_error_kt(model, validation) if len(validation) else None,
         "validation_error_bar_ratio": error_bar_ratio(model, validation) if len(validation) else None,
@@ -126,18 +127,24 @@ def train(
 
 def model_card(record: dict[str, Any], description: str) -> str:
     """Return the model card, in Markdown."""
-    held_out = "nothing" if record["fold"] == "all" else f"every row that descends from {record['fold']}"
     validation = record["validation_error_kt"]
     measured = "no validation rows" if validation is None else f"{validation:.3f} kT on validation rows"
     rows, parents = record["rows"], record["parent_potentials"]
+    liquids = [*record["trained_on_molecules"], *(["liquids of the prior"] if record["trained_on_prior"] else [])]
+    learned_from = f"{rows['train']} coarse-grained runs without friction of {parents['train']} parent potentials"
+    if not set(THERMOSTATS).isdisjoint(record["settings"].get("processes", ())):
+        learned_from += f" and {record['friction_rows']['train']} with friction"
+    held_out = f"{rows['validation']} validation rows of {parents['validation']} other parent potentials"
+    if record["fold"] != "all":
+        held_out += f", and every row that descends from {record['fold']}"
     return "\n".join(
         [
-            f"# {record['model']}, held out: {record['fold']}",
+            f"# {record['model']}, fold {record['fold']}",
             "",
             description,
             "",
-            f"- Trained on {rows['train']} coarse-grained runs of {parents['train']} parent potentials of "
-            f"{', '.join(record['trained_on_molecules'])}; held out: {held_out}.",
+            f"- Trained on {learned_from}: {', '.join(liquids)}.",
+            f"- Held out: {held_out}.",
             f"- Error of U, root mean square weighted by r² g(r): {record['train_error_kt']:.3f} kT on its own rows, "
             f"{measured}.",
             "- Valid for one-component liquids of one-site beads like those it learned from; potentials end at 1.5 nm.",

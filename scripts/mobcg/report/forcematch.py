@@ -10,6 +10,7 @@ import csv
 import io
 import json
 import sys
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -203,7 +204,8 @@ def scoreboard(results: Results) -> list[Row]:
     for key, name in results.matching.scoreboard.items():
         molecule, model = key.split(".")
         floor = results.floor(molecule)
-        ceiling = "–" if floor is None else measured(floor["r2_floor"], floor["r2_floor_se"])
+        measurable = floor is not None and "failed" not in floor
+        ceiling = measured(floor["r2_floor"], floor["r2_floor_se"]) if measurable else "–"
         rows.append(
             {"liquid": molecule, "model": LOOKS[model].label}
             | judged_cells(results, name)
@@ -213,20 +215,21 @@ def scoreboard(results: Results) -> list[Row]:
 
 
 def floors(results: Results) -> list[Row]:
-    """Return one row for each molecule whose centres of mass were held: how much of the forces can be learned."""
+    """Return one row for each molecule whose centres of mass were held: how much can be learned, or what failed."""
     rows = []
     for molecule in results.matching.floors:
-        found = results.floor(molecule)
+        found = defaultdict(lambda: NAN, results.floor(molecule))
         first_half = found["r2_floor_first_half"], found["r2_floor_first_half_se"]
         rows.append(
             {
                 "liquid": molecule,
                 "R² that can be had": measured(found["r2_floor"], found["r2_floor_se"]),
                 "of the first half of the time": measured(*first_half),
-                "configurations": str(found["configurations"]),
+                "configurations": str(found.get("configurations", "–")),
                 "held / ps": measured(found["held_ps"]),
                 "noise correlates over / ps": measured(found["noise_decorrelation_ps"]),
                 "beads stray by / nm": measured(found["displacement_rms_nm"]),
+                "failed": found.get("failed", "–"),
             }
         )
     return rows

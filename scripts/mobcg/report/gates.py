@@ -133,14 +133,20 @@ def _larger_boxes(release: Release, pristine: dict[str, list[Row]]) -> list[Gate
         if force_field_kind(row) == "synthetic" or row["run_id"] in {other["run_id"] for other in replicas}:
             continue
         corrected, _ = mean_of(replicas, "diffusion_yh_nm2_ns")
-        measured_d, error = mean_of(replicas, "diffusion_nm2_ns")
+        measured_d, measured_se = mean_of(replicas, "diffusion_nm2_ns")
         edge = np.mean([other["box_length_nm"] for other in replicas])
-        distance = abs(row["diffusion_yh_nm2_ns"] - corrected) / np.hypot(row["diffusion_nm2_ns_se"], error)
+        # The correction is a factor for each number of molecules, of D and of its error.
+        errors = measured_se * corrected / measured_d, _corrected_se(row)
+        distance = abs(row["diffusion_yh_nm2_ns"] - corrected) / np.hypot(*errors)
         small = f"{corrected:.3f} from {measured_d:.3f} nm²/ns at {edge:.2f} nm"
         large = f"{row['diffusion_yh_nm2_ns']:.3f} from {row['diffusion_nm2_ns']:.3f} at {row['box_length_nm']:.2f} nm"
         text = f"{distance:.1f} SE: {small}, {large}"
         found.append(Gate(row["molecule_id"], asked, text, bool(distance <= REPLICA_ERRORS)))
     return found or [Gate("finite size", asked, "no run in a larger box", False)]
+
+
+def _corrected_se(row: Row) -> float:
+    return row["diffusion_nm2_ns_se"] * row["diffusion_yh_nm2_ns"] / row["diffusion_nm2_ns"]
 
 
 def _synthetic(release: Release, pristine: dict[str, list[Row]]) -> list[Gate]:

@@ -109,12 +109,14 @@ def _variants(rows: Iterable[Row]) -> list[Variant]:
 
 
 def mean_rdf(rows: Sequence[Row]) -> Curve | None:
-    """Return g(r) averaged over replicas, each with its block errors: SE² = Σ SEᵢ² / n²; None without any."""
+    """Return g(r) averaged over replicas, None without any; SE = max(sqrt(Σ SEᵢ²)/n, s/sqrt(n)), s their scatter."""
     known = [row for row in rows if row.get("rdf") is not None]
     if not known:
         return None
     errors = [np.zeros_like(R_NM) if row.get("rdf_se") is None else row["rdf_se"] for row in known]
-    return Curve(R_NM, np.mean([row["rdf"] for row in known], axis=0), np.linalg.norm(errors, axis=0) / len(known))
+    curves, count = np.array([row["rdf"] for row in known]), len(known)
+    scatter = curves.std(axis=0, ddof=1) / np.sqrt(count) if count > 1 else np.zeros_like(R_NM)
+    return Curve(R_NM, curves.mean(axis=0), np.maximum(np.linalg.norm(errors, axis=0) / count, scatter))
 
 
 def mean_msd(rows: Sequence[Row]) -> Curve | None:

@@ -16,13 +16,21 @@ from mobcg.database.checks.finding import Finding, ReleaseTables, as_array, pars
 from mobcg.database.checks.physics import Breach
 from mobcg.database.checks.rows import sound_columns
 from mobcg.database.potential_files import DERIVED_MODELS
-from mobcg.database.splits import ALL, liquids
+from mobcg.database.splits import ALL, liquids, roots
+from mobcg.errors import InputError
 from mobcg.observables import rdf_error, rdf_r2
 from mobcg.pair import R_NM, derive
 from mobcg.schema import TABLES
-from mobcg.spec import derived_potential_id
+from mobcg.spec import derived_potential_id, force_field_id
 from mobcg.units import mass_density_kg_m3
 
+# Term and parameter of a force field → the range of its spec, which is a factor or a shift.
+SYNTHETIC_RANGES = {
+    ("bond", "length"): ("bond_length_factor", False),
+    ("bond", "bond_k"): ("bond_force_constant_factor", False),
+    ("angle", "angle"): ("angle_shift_deg", True),
+    ("angle", "angle_k"): ("angle_force_constant_factor", False),
+}
 # Models that run the potential of their spec's parent, times their factor.
 PARENT_MODELS = ("ibi", "pair_fm", *DERIVED_MODELS)
 
@@ -59,13 +67,69 @@ def check_grid(release: ReleaseTables) -> Iterator[Finding]:
 
 
 def check_force_fields(release: ReleaseTables) -> Iterator[Finding]:
-    """Yield parameters of a published force field that are not the published ones."""
+    """Yield parameters that are not what the spec of a run asks for, and runs with the force field of another spec.
+
+    Those of a pristine force field are the published ones; a synthetic one lies within the ranges of its spec, and has
+    the same parameters as any other of its molecule.
+    """
+    specs = {}
+    for row in release.read("atomistic", "run_id", "force_field_id", "spec").to_pylist():
+        spec = parsed_json(row["spec"])
+        try:
+            expected = force_field_id(spec)
+        except (KeyError, TypeError):
+            continue  # no atomistic spec, found with the ids
+        specs[row["force_field_id"]] = spec["force_field"]
+        if row["force_field_id"] != expected:
+            rule = f"{expected}, that of its spec"
+            yield Finding("atomistic", row["run_id"], "force_field_id", row["force_field_id"], rule)
+    key = TABLES["force_fields"].key
+    parameters: dict[str, dict[str, set[tuple[str, ...]]]] = {}
     for row in release.read("force_fields", *(column.name for column in TABLES["force_fields"].columns)).to_pylist():
-        if row["kind"] == "pristine" and row["value"] != row["reference_value"]:
-            name = "/".join(row[key] for key in TABLES["force_fields"].key)
-            yield Finding(
-                "force_fields", name, "value", shown(row["value"]), f"{row['reference_value']:g}, as published"
-            )
+        known = parameters.setdefault(row["molecule_id"], {}).setdefault(row["force_field_id"], set())
+        known.add(tuple(row[name] for name in key[1:]))
+        rule = _parameter_rule(row, specs.get(row["force_field_id"], {}).get("ranges", {}))
+        if rule:
+            yield Finding("force_fields", "/".join(row[name] for name in key), "value", shown(row["value"]), rule)
+    for molecule, force_fields in parameters.items():
+        every = set().union(*force_fields.values())
+        for name, known in force_fields.items():
+            for missing in sorted(every - known):
+                rule = f"the parameters of every force field of {molecule}"
+                yield Finding("force_fields", "/".join((name, *missing)), "", "no row", rule)
+
+
+def _parameter_rule(row: Mapping[str, Any], ranges: Mapping[str, Any]) -> str | None:
+    """Return what a parameter should be, where it is not."""
+    value, reference = row["value"], row["reference_value"]
+    if row["kind"] == "pristine" or row["term"] == "improper":
+        return None if value == reference else f"{reference:g}, as published"
+    name, shifted = SYNTHETIC_RANGES.get((row["term"], row["parameter"]), ("", False))
+    if name not in ranges:
+        return None
+    low, high = (reference + end if shifted else reference * end for end in ranges[name])
+    slack = physics.ROUNDING * (1 + abs(reference))
+    return None if low - slack <= value <= high + slack else f"from {low:g} to {high:g}, as its spec asks"
+
+
+def check_molecules(release: ReleaseTables) -> Iterator[Finding]:
+    """Yield columns of a molecule that are not those of its SMILES, where RDKit is installed to read it."""
+    try:
+        from mobcg.molecule import parse_smiles
+    except ImportError:
+        return
+    columns = ("inchikey", "formula", "molar_mass_g_mol", "n_atoms")
+    for row in release.read("molecules", "molecule_id", "smiles", *columns).to_pylist():
+        try:
+            species = parse_smiles(row["smiles"], "molecules")
+        except InputError:
+            yield Finding("molecules", row["molecule_id"], "smiles", shown(row["smiles"]), "one neutral molecule")
+            continue
+        for column in columns:
+            found, expected = row[column], getattr(species, column)
+            same = np.isclose(found, expected, rtol=1e-3) if column == "molar_mass_g_mol" else found == expected
+            if not same:
+                yield Finding("molecules", row["molecule_id"], column, shown(found), f"{expected}, of {row['smiles']}")
 
 
 def check_lineage(release: ReleaseTables) -> Iterator[Finding]:
@@ -83,6 +147,9 @@ def check_lineage(release: ReleaseTables) -> Iterator[Finding]:
         if not drawn and row["mass_g_mol"] is None and row["status"] == "ok":
             yield Finding("potentials", name, "mass_g_mol", shown(None), "null only for liquids of the prior")
         if row["origin"] == "ibi":
+            if row["parent_run_ids"] and row["parent_id"] != row["parent_run_ids"][0]:
+                rule = f"{shown(row['parent_run_ids'][0])}, the first of parent_run_ids"
+                yield Finding("potentials", name, "parent_id", shown(row["parent_id"]), rule)
             for run in row["parent_run_ids"] or [row["parent_id"]]:
                 if molecule_of_run.get(run) != row["molecule_id"]:
                     rule = "an atomistic run of the same molecule"
@@ -93,7 +160,7 @@ def check_lineage(release: ReleaseTables) -> Iterator[Finding]:
                 rule = "a potential of the same molecule"
                 yield Finding("potentials", name, "parent_id", shown(row["parent_id"]), rule)
     yield from _check_curves(release, potentials)
-    names = ("molecule_id", "molar_mass_g_mol", "smiles", "reference_density_kg_m3")
+    names = ("molecule_id", "molar_mass_g_mol", "smiles", "reference_density_kg_m3", "temperature_k", "pressure_bar")
     molecules = release.read("molecules", *names).to_pylist()
     molecule_of = {row["molecule_id"]: row for row in molecules}
     for row in runs.to_pylist():
@@ -110,7 +177,13 @@ def check_lineage(release: ReleaseTables) -> Iterator[Finding]:
         if reference and found and not 1 / physics.DENSITY_RATIO < reference / found < physics.DENSITY_RATIO:
             rule = f"within a factor {physics.DENSITY_RATIO:g} of the {found:.4g} of atomistic run {row['run_id']}"
             yield Finding("molecules", row["molecule_id"], "reference_density_kg_m3", shown(reference), rule)
-        asked = value_at(parsed_json(row["spec"]), ("molecule", "smiles"))
+        spec = parsed_json(row["spec"])
+        # At a density asked for, a run may be at another state than that of the molecule's file.
+        for column in ("temperature_k", "pressure_bar") if value_at(spec, ("density_kg_m3",)) is None else ():
+            if value_at(spec, (column,)) != molecule[column]:
+                rule = f"{value_at(spec, (column,))}, as the spec of atomistic run {row['run_id']} asks"
+                yield Finding("molecules", row["molecule_id"], column, shown(molecule[column]), rule)
+        asked = value_at(spec, ("molecule", "smiles"))
         if asked != molecule["smiles"]:
             rule = f"{asked}, as the spec of atomistic run {row['run_id']} asks"
             yield Finding("molecules", row["molecule_id"], "smiles", shown(molecule["smiles"]), rule)
@@ -205,9 +278,16 @@ def check_splits(release: ReleaseTables) -> Iterator[Finding]:
 
     A liquid is what `mobcg.database.splits.liquids` says: all potentials inverted from one force field.
     """
-    coarse = release.read("coarse", "run_id", "status", "molecule_id").filter(pc.field("status") == "ok")
+    coarse = release.read("coarse", "run_id", "status", "molecule_id", "potential_id")
+    coarse = coarse.filter(pc.field("status") == "ok")
     sound = set(coarse["run_id"].to_pylist())
-    liquid_of = _liquids(release)
+    root_of, liquid_of = _lineage(release)
+    parents = {
+        run: (molecule, root_of.get(potential, potential))
+        for run, molecule, potential in zip(
+            *(coarse[name].to_pylist() for name in ("run_id", "molecule_id", "potential_id")), strict=True
+        )
+    }
     folds: dict[str, list[dict]] = {}
     columns = ("run_id", "fold", "split", "parent_molecule_id", "parent_potential_id")
     for row in release.read("splits", *columns).to_pylist():
@@ -221,6 +301,11 @@ def check_splits(release: ReleaseTables) -> Iterator[Finding]:
         sides: dict[str, set[str]] = {}
         for row in rows:
             root = row["parent_potential_id"]
+            expected_parents = parents.get(row["run_id"], (row["parent_molecule_id"], root))
+            for column, value in zip(("parent_molecule_id", "parent_potential_id"), expected_parents, strict=True):
+                if row[column] != value:
+                    rule = f"{shown(value)}, as coarse.parquet and potentials.parquet say"
+                    yield Finding("splits", f"{fold}/{row['run_id']}", column, shown(row[column]), rule)
             sides.setdefault(liquid_of.get(root, root), set()).add(row["split"])
             if (row["split"] == "test") != (row["parent_molecule_id"] == fold):
                 rule = "test rows are those of the held-out molecule"
@@ -231,13 +316,14 @@ def check_splits(release: ReleaseTables) -> Iterator[Finding]:
                 yield Finding("splits", fold, "parent_potential_id", liquid, rule)
 
 
-def _liquids(release: ReleaseTables) -> dict[str, str]:
+def _lineage(release: ReleaseTables) -> tuple[dict[str, str], dict[str, str]]:
+    """Return potential_id → the one that it descends from, and those → the liquid that they were made for."""
     runs = release.read("atomistic", "run_id", "force_field_id").to_pylist()
     potentials = release.read("potentials", "potential_id", "origin", "parent_id").to_pylist()
     try:
-        return liquids(potentials, {row["run_id"]: row["force_field_id"] for row in runs})
+        return roots(potentials), liquids(potentials, {row["run_id"]: row["force_field_id"] for row in runs})
     except ValueError:
-        return {}  # a potential without its parent, found already
+        return {}, {}  # a potential without its parent, found already
 
 
 def check_mass_law(release: ReleaseTables) -> Iterator[Finding]:

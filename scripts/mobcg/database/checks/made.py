@@ -14,8 +14,8 @@ import numpy as np
 import pyarrow.parquet as pq
 import yaml
 
-from mobcg.database.card import data_dictionary
-from mobcg.database.checks.finding import Finding, parsed_json, shown
+from mobcg.database.card import card, data_dictionary
+from mobcg.database.checks.finding import Finding, parsed_json, shown, value_at
 from mobcg.database.descriptor import DESCRIPTORS, citation_of, descriptors, footer_of
 from mobcg.database.manifest import Version, sha256_of
 from mobcg.database.potential_files import README, release_potentials, write_potential_files
@@ -73,7 +73,7 @@ def _check_citation(path: Path, version: str) -> Iterator[Finding]:
 
 
 def _check_card(path: Path, footer: dict[str, str], current: bool) -> Iterator[Finding]:
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    text = _text(path) if path.is_file() else ""
     if f"Data release {footer['data_version']}, schema {footer['schema_version']}, " not in text:
         rule = f"data release {footer['data_version']}, schema {footer['schema_version']}"
         yield Finding("README.md", "", "version", "another", rule)
@@ -81,6 +81,29 @@ def _check_card(path: Path, footer: dict[str, str], current: bool) -> Iterator[F
         yield Finding(
             "README.md", "", "Data dictionary", "another", "every column with unit and meaning, as the schema"
         )
+
+
+def check_summaries(directory: Path) -> Iterator[Finding]:
+    """Yield what the data card and diff.json say in numbers that the tables, which are sound, do not."""
+    footer = footer_of(directory / "data" / "grid.parquet")
+    if footer["schema_version"] == SCHEMA_VERSION:
+        found, made = (
+            [line for line in text.splitlines() if line.startswith("|")]
+            for text in (_text(directory / "README.md"), card(directory))
+        )
+        lost = (line for line in made if not any(_same_text(other, line) for other in found))
+        for line in islice(lost, NAMED):
+            yield Finding("README.md", "", "table", "no such line", line)
+    content = parsed_json(_text(directory / "diff.json"))
+    if value_at(content, ("new",)) != footer["data_version"]:
+        rule = f"the data version, {footer['data_version']}"
+        yield Finding("diff.json", "", "new", shown(value_at(content, ("new",))), rule)
+        return
+    for name in TABLES:
+        counted = value_at(content, ("tables", name, "rows_new"))
+        rows = pq.read_metadata(directory / "data" / f"{name}.parquet").num_rows
+        if counted != rows:
+            yield Finding("diff.json", name, "rows_new", shown(counted), f"{rows}, as the table has")
 
 
 def _check_descriptors(directory: Path, sound: set[str], current: bool) -> Iterator[Finding]:

@@ -41,6 +41,9 @@ FORCE_TOLERANCE = 1e-6
 MSD_WINDOW = (0.2, 0.7)
 MSD_RELATIVE = 0.25
 MSD_SIGMA = 6.0
+# SE(D)/D of beads that move independently, in windows as long as the MSD that do not overlap, is sqrt(2/(3 n)): least
+# part of it that is believed.
+DIFFUSION_SE_LEAST = 0.3
 # D sqrt(m) of one potential: largest deviation from the mean, in standard errors, and in relative terms.
 MASS_LAW_SIGMA = 6.0
 MASS_LAW_RELATIVE = 0.1
@@ -116,6 +119,16 @@ def diffusion_matches_msd(rows: Columns) -> Iterator[Breach]:
     allowed = MSD_RELATIVE * diffusion + MSD_SIGMA * rows["diffusion_nm2_ns_se"]
     off = np.abs(NM2_NS_PER_NM2_PS * np.array(slopes) / 6 - diffusion) > allowed
     yield from _breaches(off, "diffusion_nm2_ns", diffusion, "D is a sixth of the slope of the MSD")
+
+
+def error_of_diffusion(rows: Columns) -> Iterator[Breach]:
+    """SE(D)/D is no less than for beads that move independently, sqrt(2/(3 n)), n of them times windows of the MSD."""
+    count = rows["n_beads"] if "n_beads" in rows else rows["n_molecules"]
+    longest_ps = np.array([times[-1] if len(times) else np.nan for times in rows["msd_time_ps"]])
+    least = DIFFUSION_SE_LEAST * np.sqrt(2 / 3 * longest_ps / (count * rows["production_ps"]))
+    error = rows["diffusion_nm2_ns_se"]
+    off = error < least * rows["diffusion_nm2_ns"]
+    yield from _breaches(off, "diffusion_nm2_ns_se", error, "no less than the error of beads that move independently")
 
 
 def _slope(time_ps: NDArray, msd_nm2: NDArray) -> float:
@@ -250,6 +263,7 @@ ROW_CHECKS: dict[str, tuple[Callable[[Columns], Iterator[Breach]], ...]] = {
         error_of_rdf,
         curves_of_equal_length,
         diffusion_matches_msd,
+        error_of_diffusion,
         finite_size("n_molecules"),
         box_and_number_density("n_molecules"),
         mass_density,
@@ -260,6 +274,7 @@ ROW_CHECKS: dict[str, tuple[Callable[[Columns], Iterator[Breach]], ...]] = {
         error_of_rdf,
         curves_of_equal_length,
         diffusion_matches_msd,
+        error_of_diffusion,
         finite_size("n_beads"),
         box_and_number_density("n_beads"),
         thermostat_holds,

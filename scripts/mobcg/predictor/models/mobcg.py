@@ -51,8 +51,8 @@ FORMAT = 3
 DEFAULTS: dict[str, Any] = {"length_scales": [0.6, 1.2, 2.4, 4.8, 9.6], "noises": [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0]}
 # Of the distances of held-out liquids to the nearest training liquid: the one that counts as distance 1.
 DISTANCE_QUANTILE = 0.95
-# Left-out liquids whose error of U is turned into errors of g and pressure, for the calibration of these.
-CALIBRATION_LIQUIDS = 200
+# Liquids whose errors of U are turned into errors of g and pressure together: 0.1 MB each.
+RESPONSES_AT_ONCE = 500
 CURVE_FRACTIONS = (0.0625, 0.125, 0.25, 0.5, 1.0)
 RELIABILITY_BINS = 8
 # Rows, whole parents of them, on which the honest and the random split are compared.
@@ -93,6 +93,8 @@ class Model:
     def predict(self, states: States) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return U for the structure and its standard error, (n, 150) each, in kJ/mol.
 
+        The error is that of what was learned, from contact to the taper; U in the core is extrapolated.
+
         Raises
         ------
         ValueError
@@ -110,9 +112,13 @@ class Model:
     def raw_potential(
         self, structure: Structure, states: States, residual: NDArray, residual_se: NDArray
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return U as theory and process give it, unshaped, and its standard error, (n, 150) each, in kJ/mol."""
+        """Return U as theory and process give it, unshaped, and its standard error, (n, 150) each, in kJ/mol.
+
+        Beyond the reduced grid theory is left alone; its error does not end there.
+        """
         kt = thermal_energy_kj_mol(1.0) * states.temperature_k[:, None]
-        learned, spread = (from_reduced(R_NM, rows, states.number_density_nm3) for rows in (residual, residual_se))
+        learned = from_reduced(R_NM, residual, states.number_density_nm3)
+        spread = from_reduced(R_NM, residual_se, states.number_density_nm3, continued=True)
         return kt * (structure.estimate + learned), kt * spread
 
     def distance(self, structure: Structure) -> NDArray[np.float64]:
@@ -183,9 +189,10 @@ class Lesson:
 
 
 def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callable[[str], None]) -> Model:
-    """Return the model of the liquids; `seed` only draws the liquids of the learning curve.
+    """Return the model of the liquids.
 
-    Errors of U/kT are weighted by x² g; every choice is made by leaving out parent potentials.
+    Errors of U/kT are weighted by x² g; every choice is made by leaving out parent potentials. `seed` only draws the
+    liquids of the learning curve and of the compared splits, which the history tells: no array depends on it.
     """
     lesson = Lesson.of(liquids)
     merged, structure, basis, scores = lesson.liquids, lesson.structure, lesson.basis, lesson.scores
@@ -212,16 +219,16 @@ def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callabl
     )
     found["structure"] = found["structure"][0].with_errors_times(whole), potential
     spread = whole * _rms(potential.standard_errors, weights)
-    rdf_errors, pressure_errors, rows = _errors_of_runs(merged, structure, potential.errors, seed)
+    rdf_errors, pressure_errors = _errors_of_runs(merged, structure, potential.errors)
     arrays = {
         "basis.centre": basis.centre,
         "basis.axes": basis.axes,
         "levels.centre": levels.centre,
         "levels.axes": levels.axes,
         "distance_scale": np.array(_distance_scale(scores, groups)),
-        "rdf_error_per_kt": np.array(np.median(rdf_errors / spread[rows])),
+        "rdf_error_per_kt": np.array(np.median(rdf_errors / spread)),
         # Root mean squares, as a standard error is: few liquids have most of this error.
-        "pressure_error_per_kt": np.array(np.sqrt(np.sum(pressure_errors**2) / np.sum(spread[rows] ** 2))),
+        "pressure_error_per_kt": np.array(np.sqrt(np.sum(pressure_errors**2) / np.sum(spread**2))),
     }
     for name, (process, _) in found.items():
         arrays |= process.arrays(name)
@@ -287,21 +294,20 @@ def _distance_scale(scores: NDArray, groups: NDArray) -> float:
 
 
 def _errors_of_runs(
-    liquids: Liquids, structure: Structure, errors: NDArray, seed: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
-    """Return the `rdf_error` and the error of p/(ρkT) that left-out errors of βU make, and the liquids taken for it.
+    liquids: Liquids, structure: Structure, errors: NDArray
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the `rdf_error` and the error of p/(ρkT) that left-out errors of βU make, (n,) each.
 
     By linear response: a run with the error has another g(r), and with it another pressure than the virial with the
     g(r) asked for tells.
     """
-    count = min(CALIBRATION_LIQUIDS, len(liquids))
-    rows = np.sort(np.random.default_rng(seed).permutation(len(liquids))[:count])
-    rho, g = liquids.number_density_nm3[rows], structure.rdf[rows]
-    change = from_reduced(R_NM, errors[rows], rho)
-    moved = rdf_response(g, rho, change, structure.indirect[rows])
+    rho, g = liquids.number_density_nm3, structure.rdf
+    change = from_reduced(R_NM, errors, rho)
+    parts = [slice(first, first + RESPONSES_AT_ONCE) for first in range(0, len(liquids), RESPONSES_AT_ONCE)]
+    moved = np.concatenate([rdf_response(g[part], rho[part], change[part], structure.indirect[part]) for part in parts])
     rdf_errors = [rdf_error(curve + difference, curve) for curve, difference in zip(g, moved, strict=True)]
-    pressure = pressure_response_bar(liquids.potential_kj_mol[rows], moved, rho)
-    return np.array(rdf_errors), pressure / ideal_pressure_bar(rho, liquids.temperature_k[rows]), rows
+    pressure = pressure_response_bar(liquids.potential_kj_mol, moved, rho)
+    return np.array(rdf_errors), pressure / ideal_pressure_bar(rho, liquids.temperature_k)
 
 
 def _learning_curve(
