@@ -19,7 +19,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from mobcg.coarse.prior_shard import potential_row
-from mobcg.database import descriptor, manifest
+from mobcg.database import card, descriptor, diff, manifest
 from mobcg.database.potential_files import write_release_potentials
 from mobcg.observables import finite_size_factor, rdf_error, rdf_r2, score
 from mobcg.pair import BIN_WIDTH_NM, R_NM, derive, force, potential_of_mean_force
@@ -363,6 +363,12 @@ class Editable:
         self.write(name, rows)
         self.sign()
         return "/".join(str(rows[row][key]) for key in TABLES[name].key)
+
+    def tell(self) -> None:
+        """Write data card and differences anew, for a release that is changed and yet sound."""
+        (self.path / "README.md").write_text(card.card(self.path), encoding="utf-8")
+        told = manifest.json_text(diff.diff(None, self.path, VERSION))
+        (self.path / "diff.json").write_text(told, encoding="utf-8")
 
     def sign(self) -> None:
         descriptor.write_descriptors(self.path)

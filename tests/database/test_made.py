@@ -119,6 +119,7 @@ def test_scored_model_that_is_not_there_is_refused(editable):
     assert found(editable) == {("models/mobcg/model.json", "")}
     rows = [row for row in editable.rows("evaluation") if row["model"] != "mobcg"]
     editable.write("evaluation", rows)
+    editable.tell()
     assert found(editable) == set()
 
 

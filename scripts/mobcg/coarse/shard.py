@@ -111,7 +111,7 @@ def discard_strangers(asked: Mapping[str, Mapping[str, Any]], parents: Mapping[s
 def identity(parent: Row) -> str:
     """Return the SHA-256 of what runs take from their parent: curve and density, or the reason of its failure."""
     failure = None if parent["status"] == "ok" else parent["reason"]
-    taken = [failure, parent["number_density_nm3"], parent["potential_kj_mol"]]
+    taken = [failure, parent.get("number_density_nm3"), parent.get("potential_kj_mol")]
     return hashlib.sha256(json.dumps(taken).encode()).hexdigest()
 
 
