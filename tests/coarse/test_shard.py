@@ -15,7 +15,7 @@ from mobcg.errors import InputError
 from mobcg.programs import ProgramError
 from mobcg.records import read_record, read_rows, write_record
 from mobcg.spec import derived_potential_id
-from tests.coarse.cases import BOTTOMLESS, SOFT, TEMPERATURE_K
+from tests.coarse.cases import BOTTOMLESS, SOFT, TEMPERATURE_K, lennard_jones
 
 PARENT = "0123456789abcdef"
 SHARD = {
@@ -211,6 +211,16 @@ def test_a_run_that_is_at_fault_fails_with_the_reason(tmp_path):
     spec = plan.expand_shard(SHARD)[0]
     (row,) = run_specs([spec], {PARENT: potential_row()}, tmp_path, lambda spec, row: f"odd: {row['status']}")
     assert (row["status"], row["reason"], row["rdf"]) == ("failed", "odd: ok", None)
+
+
+def test_a_liquid_that_comes_apart_is_a_failed_row(tmp_path):
+    """Lennard-Jones at T* = 0.8 and ρ* = 0.25: a droplet in its vapour."""
+    alone = {"potential": {"parent_id": PARENT, "scale_factor": 1.0}, "production_ps_100": 180.0}
+    spec = plan.expand_shard(SHARD)[0] | alone
+    droplet = potential_row(lennard_jones(3.1, 0.5), number_density_nm3=2.0)
+    (row,) = run_specs([spec], {PARENT: droplet}, tmp_path)
+    assert row["status"] == "failed"
+    assert row["reason"].startswith("came apart: g(r) is ")
 
 
 def test_another_potential_is_refused(tmp_path):

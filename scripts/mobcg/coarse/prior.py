@@ -127,22 +127,24 @@ def is_liquid(potential_kj_mol: ArrayLike, number_density_nm3: float, spec: Mapp
     )
 
 
+def came_apart(_: Mapping[str, Any], row: Mapping[str, Any]) -> str | None:
+    """Return why a finished run is of no liquid: droplets or voids, where g(r) is above 1 at large r; else None."""
+    outer = slice(*np.searchsorted(R_NM, TAIL_NM))
+    tail = float(np.average(row["rdf"][outer], weights=R_NM[outer] ** 2))
+    return f"came apart: g(r) is {tail:.3f} at large r" if abs(tail - 1) > TAIL_TOLERANCE else None
+
+
 def fault(spec: Mapping[str, Any], row: Mapping[str, Any]) -> str | None:
     """Return why a finished run of a liquid of the prior is not to be kept; None where it is a liquid after all.
 
-    The screen is an approximation: what froze has D* = D sqrt(m/kT) ρ^(1/3) below `LEAST_REDUCED_DIFFUSION`, what came
-    apart has g(r) above 1 at large r.
+    The screen is an approximation: some came apart, and what froze has D* = D sqrt(m/kT) ρ^(1/3) below
+    `LEAST_REDUCED_DIFFUSION`.
     """
-    outer = slice(*np.searchsorted(R_NM, TAIL_NM))
-    tail = float(np.average(row["rdf"][outer], weights=R_NM[outer] ** 2))
-    if abs(tail - 1) > TAIL_TOLERANCE:
-        return f"came apart: g(r) is {tail:.3f} at large r"
     density_nm3 = row["number_density_nm3"]
     tau_ps = reduced_time_ps(spec["mass_g_mol"], spec["temperature_k"], density_nm3)
     reduced = row["diffusion_nm2_ns"] / NM2_NS_PER_NM2_PS * tau_ps * density_nm3 ** (2 / 3)
-    if spec["thermostat"] == "nose_hoover" and reduced < LEAST_REDUCED_DIFFUSION:
-        return f"froze: D* is {reduced:.4f}"
-    return None
+    froze = spec["thermostat"] == "nose_hoover" and reduced < LEAST_REDUCED_DIFFUSION
+    return came_apart(spec, row) or (f"froze: D* is {reduced:.4f}" if froze else None)
 
 
 def is_drawn_from(spec: Mapping[str, Any], number_density_nm3: float, potential_kj_mol: ArrayLike) -> bool:

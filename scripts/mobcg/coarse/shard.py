@@ -20,6 +20,7 @@ from typing import Any
 import freud
 
 from mobcg import plan, programs
+from mobcg.coarse.prior import came_apart
 from mobcg.coarse.simulate import FRAMES_FILE, measure, simulate
 from mobcg.doctor import require
 from mobcg.errors import InputError, SimulationError
@@ -64,7 +65,7 @@ def run_shard(shard: Mapping[str, Any], potentials: Sequence[Mapping[str, Any]],
 
 
 def run_specs(
-    specs: Sequence[Mapping[str, Any]], parents: Mapping[str, Row], work: Path, fault: Fault = lambda spec, row: None
+    specs: Sequence[Mapping[str, Any]], parents: Mapping[str, Row], work: Path, fault: Fault = came_apart
 ) -> list[Row]:
     """Run coarse specs, the parent potentials given by id, and return their rows sorted by run_id.
 
@@ -134,7 +135,7 @@ def finished_row(work: Path, run_id: str) -> Row | None:
 
 
 def coarse_row(
-    spec: Mapping[str, Any], potential: Mapping[str, Any], directory: Path, fault: Fault = lambda spec, row: None
+    spec: Mapping[str, Any], potential: Mapping[str, Any], directory: Path, fault: Fault = came_apart
 ) -> Row:
     """Run one coarse spec and return its row; `status` is failed, with the `reason`, where the run fails.
 
@@ -145,7 +146,7 @@ def coarse_row(
     spec, potential
         What to run, and the row of its parent potential.
     fault
-        Returns why a finished run, given its spec and row, is no record to keep; None where it is one.
+        Returns why a finished run, given its spec and row, is no liquid, and its row a failed one; None where it is.
     """
     row = {
         "run_id": plan.run_id(spec),
