@@ -25,14 +25,13 @@ from mobcg.observables import radial_distribution, self_diffusion
 from mobcg.plan import Plan, load_plan
 from mobcg.status import plan_status
 from tests.workflow.conftest import MISSING, SMALLEST, WORDS, environment, snakemake
-from tests.workflow.test_dry_runs import HEPTANE, job_counts
+from tests.workflow.test_dry_runs import job_counts
 
 PENTANE = """\
 id: n-pentane
 name: n-pentane
 smiles: CCCCC
 inchikey: OFBQJSOFQDEBGM-UHFFFAOYSA-N
-role: test
 reference_density_kg_m3: 621.2
 reference_density_source: reference equation of state, CoolProp 8.0.0 (298.15 K, 1 atm)
 """
@@ -158,8 +157,8 @@ def test_a_second_start_does_nothing(finished: Path) -> None:
 def test_a_release_is_extended_by_one_molecule_and_nothing_else_runs(
     finished: Path, release: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    molecule = finished / "config/molecules/n-heptane.yaml"
-    molecule.write_text(HEPTANE)
+    molecule = finished / "config/molecules/n-pentane.yaml"
+    molecule.write_text(PENTANE)
     try:
         base = ("base_release=" + str(release), "results_dir=elsewhere")
         done = snakemake(finished, *WORDS, *base, "-n", "--quiet", "rules")
