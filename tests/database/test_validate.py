@@ -686,6 +686,14 @@ def test_columns_of_a_molecule_are_those_of_its_smiles_and_runs(editable, column
     only(validate(editable.path), "molecules", column, "benzene")
 
 
+def test_runs_from_before_a_change_of_state_stay(editable):
+    rows = [row for row in editable.rows("atomistic") if row["molecule_id"] == "benzene"]
+    assert len(rows) > 1
+    warmer = json.loads(rows[0]["spec"]) | {"temperature_k": 320.0}
+    editable.change("atomistic", sound(editable, "atomistic", molecule_id="benzene"), spec=canonical_json(warmer))
+    assert "molecules" not in {finding.table for finding in validate(editable.path)}
+
+
 @pytest.mark.parametrize("table", ["atomistic", "coarse"])
 def test_an_error_of_diffusion_that_no_run_has_is_refused(editable, table):
     row = sound(editable, table)

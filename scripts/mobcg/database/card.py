@@ -64,8 +64,8 @@ CENTRES = """\
   kinetic energy of all atoms together, that of the half steps of the leap-frog. In equilibrium a mode of frequency ω
   has kT tan θ/θ of it, sin θ = ωΔt/2, so that fast vibrations hold more than their share and what is slow, the motion
   of the molecules, is colder than asked for, at Δt = 2 fs by a hundredth. The density is free of this: it is from
-  Langevin dynamics, which hold each degree of freedom. At that density the pressure of the production is tens of bar
-  below the one asked for. D and g(r) are those of the colder liquid, and so is α = D/D_AA; they are not corrected.
+  Langevin dynamics, which hold each degree of freedom; at that density the colder liquid has a lower pressure. D and
+  g(r) are those of the colder liquid, and so is α = D/D_AA; they are not corrected.
 """
 
 TOGETHER = """\

@@ -31,6 +31,7 @@ SYNTHETIC_RANGES = {
     ("angle", "angle"): ("angle_shift_deg", True),
     ("angle", "angle_k"): ("angle_force_constant_factor", False),
 }
+STATE = ("temperature_k", "pressure_bar")
 # Models that run the potential of their spec's parent, times their factor.
 PARENT_MODELS = ("ibi", "pair_fm", *DERIVED_MODELS)
 
@@ -160,9 +161,10 @@ def check_lineage(release: ReleaseTables) -> Iterator[Finding]:
                 rule = "a potential of the same molecule"
                 yield Finding("potentials", name, "parent_id", shown(row["parent_id"]), rule)
     yield from _check_curves(release, potentials)
-    names = ("molecule_id", "molar_mass_g_mol", "smiles", "reference_density_kg_m3", "temperature_k", "pressure_bar")
+    names = ("molecule_id", "molar_mass_g_mol", "smiles", "reference_density_kg_m3", *STATE)
     molecules = release.read("molecules", *names).to_pylist()
     molecule_of = {row["molecule_id"]: row for row in molecules}
+    states: dict[str, list[list[Any]]] = {}
     for row in runs.to_pylist():
         molecule = molecule_of.get(row["molecule_id"])
         if molecule is None:
@@ -178,15 +180,18 @@ def check_lineage(release: ReleaseTables) -> Iterator[Finding]:
             rule = f"within a factor {physics.DENSITY_RATIO:g} of the {found:.4g} of atomistic run {row['run_id']}"
             yield Finding("molecules", row["molecule_id"], "reference_density_kg_m3", shown(reference), rule)
         spec = parsed_json(row["spec"])
-        # At a density asked for, a run may be at another state than that of the molecule's file.
-        for column in ("temperature_k", "pressure_bar") if value_at(spec, ("density_kg_m3",)) is None else ():
-            if value_at(spec, (column,)) != molecule[column]:
-                rule = f"{value_at(spec, (column,))}, as the spec of atomistic run {row['run_id']} asks"
-                yield Finding("molecules", row["molecule_id"], column, shown(molecule[column]), rule)
+        if value_at(spec, ("density_kg_m3",)) is None:
+            states.setdefault(row["molecule_id"], []).append([value_at(spec, (column,)) for column in STATE])
         asked = value_at(spec, ("molecule", "smiles"))
         if asked != molecule["smiles"]:
             rule = f"{asked}, as the spec of atomistic run {row['run_id']} asks"
             yield Finding("molecules", row["molecule_id"], "smiles", shown(molecule["smiles"]), rule)
+    # Runs at a density asked for, and those of a base release from before a change of state, may be at another one.
+    for name, found in states.items():
+        for column, known in zip(STATE, map(set, zip(*found, strict=True)), strict=True):
+            if molecule_of[name][column] not in known:
+                rule = f"{', '.join(map(shown, known))}, as the specs of its atomistic runs ask"
+                yield Finding("molecules", name, column, shown(molecule_of[name][column]), rule)
     columns = ["run_id", "molecule_id", "potential_id", "mass_g_mol", "number_density_nm3", "production_ps", "spec"]
     for rows in release.batches("coarse", columns):
         for row in rows.to_pylist():
