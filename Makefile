@@ -1,4 +1,4 @@
-# make release   set up, simulate, train, score: a release directory and a report (SCALE=demo|workstation|paper)
+# make release   set up, simulate, train, score: a release directory and a report (SCALE=demo|quick|workstation|paper)
 # make test      set up, then every check and test that CI runs
 # make plan      dry run with a summary of each stage
 # make forcematch  force-matched models, their dynamics, studies and transfer alone (SCALE=pilot)

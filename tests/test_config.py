@@ -17,8 +17,8 @@ REPOSITORY = Path(__file__).parents[1]
 MOLECULES = sorted((REPOSITORY / "config/molecules").glob("*.yaml"))
 SCALES = sorted((REPOSITORY / "config/scale").glob("*.yaml"))
 MOLECULE = yaml.safe_load((REPOSITORY / "config/molecules/benzene.yaml").read_text())
-SCALE = yaml.safe_load((REPOSITORY / "config/scale/demo.yaml").read_text())
-CONFIG = {"scale": "demo", "version": "2026.11.0"}
+SCALE = yaml.safe_load((REPOSITORY / "config/scale/quick.yaml").read_text())
+CONFIG = {"scale": "quick", "version": "2026.11.0"}
 
 
 def write(path: Path, content: Any) -> Path:
@@ -280,7 +280,7 @@ def test_a_wrong_value_of_a_scale_names_its_nested_key(tmp_path: Path, section: 
     for part in section.split("."):
         inner = inner.setdefault(part, {})
     inner[key] = value
-    path = write(tmp_path / "demo.yaml", content)
+    path = write(tmp_path / "quick.yaml", content)
     with pytest.raises(InputError) as caught:
         load_scale(path)
     assert caught.value.where == str(path)
@@ -289,22 +289,22 @@ def test_a_wrong_value_of_a_scale_names_its_nested_key(tmp_path: Path, section: 
 
 
 def test_a_scale_with_an_unknown_molecule(tmp_path: Path) -> None:
-    path = write(tmp_path / "demo.yaml", changed(SCALE, molecules=["benzene", "toluene"]))
-    with pytest.raises(InputError, match=r"demo\.yaml: molecules: found 'toluene'; allowed: one of benzene.*Add its"):
+    path = write(tmp_path / "quick.yaml", changed(SCALE, molecules=["benzene", "toluene"]))
+    with pytest.raises(InputError, match=r"quick\.yaml: molecules: found 'toluene'; allowed: one of benzene.*Add its"):
         load_scale(path)
-    path = write(tmp_path / "demo.yaml", changed(SCALE, synthetic={"draws": {"toluene": 1}}))
-    with pytest.raises(InputError, match=r"demo\.yaml: synthetic\.draws: found 'toluene'"):
+    path = write(tmp_path / "quick.yaml", changed(SCALE, synthetic={"draws": {"toluene": 1}}))
+    with pytest.raises(InputError, match=r"quick\.yaml: synthetic\.draws: found 'toluene'"):
         load_scale(path)
 
 
 def test_an_unknown_scale_names_the_known() -> None:
-    with pytest.raises(InputError, match="found 'huge'; allowed: one of demo, paper, pilot, study, workstation"):
+    with pytest.raises(InputError, match="found 'huge'; allowed: one of demo, paper, pilot, quick, study, workstation"):
         load_scale(config.scale_path("huge", REPOSITORY / "config/scale"))
 
 
 def test_a_scale_may_be_a_path() -> None:
     assert config.scale_path("mine/small.yaml") == Path("mine/small.yaml")
-    assert config.scale_path("demo") == Path("config/scale/demo.yaml")
+    assert config.scale_path("quick") == Path("config/scale/quick.yaml")
 
 
 def test_writing_a_default_out_changes_nothing() -> None:
@@ -324,7 +324,7 @@ def test_writing_a_default_out_changes_nothing() -> None:
         {"version": 2026.11},
         {"version": "../2026.11.0"},
         {"scale": ""},
-        {"scale": ["demo"]},
+        {"scale": ["quick"]},
         {"base_release": 3},
         {"results": "results"},
     ],
@@ -334,7 +334,7 @@ def test_a_wrong_configuration(change: dict) -> None:
         config.load_config(CONFIG | change)
 
 
-@pytest.mark.parametrize("text", ["- scale: demo", "", "scale: [", "version: 2026-13-45"])
+@pytest.mark.parametrize("text", ["- scale: quick", "", "scale: [", "version: 2026-13-45"])
 def test_a_configuration_that_cannot_be_read(tmp_path: Path, text: str) -> None:
     with pytest.raises(InputError, match=r"config\.yaml"):
         config.read_config(write(tmp_path / "config.yaml", text))

@@ -30,7 +30,7 @@ def plan_of(scale: str) -> Plan:
     return load_plan({"version": "2026.11.0", "scale": scale})
 
 
-@pytest.mark.parametrize("scale", ["demo", "workstation", "paper"])
+@pytest.mark.parametrize("scale", ["quick", "workstation", "paper"])
 def test_one_cost_for_each_job_of_the_plan(scale: str) -> None:
     plan = plan_of(scale)
     costs = job_seconds(plan)
@@ -54,18 +54,18 @@ def test_the_rules_are_those_of_the_workflow() -> None:
     missing = {"atomistic", "inversion", "coarse", "database", "predictor", "report"} - rooms
     if missing:
         pytest.skip(f"rules not written yet: {', '.join(sorted(missing))}")
-    assert set(job_seconds(plan_of("demo"))) <= named
+    assert set(job_seconds(plan_of("quick"))) <= named
 
 
 def test_scales_cost_more_in_order() -> None:
-    hours = [sum(map(sum, job_seconds(plan_of(scale)).values())) / 3600 for scale in ("demo", "workstation", "paper")]
+    hours = [sum(map(sum, job_seconds(plan_of(scale)).values())) / 3600 for scale in ("quick", "workstation", "paper")]
     assert hours[0] < 1
     assert hours[0] * 10 < hours[1] < 48
     assert hours[1] * 10 < hours[2]
 
 
 def test_a_given_density_saves_the_settling_and_several_beads_take_room() -> None:
-    plan = plan_of("demo")
+    plan = plan_of("quick")
 
     def costs(**more: object) -> list[Cost]:
         changed = {name: spec | more for name, spec in plan.atomistic.items()}
@@ -77,7 +77,7 @@ def test_a_given_density_saves_the_settling_and_several_beads_take_room() -> Non
 
 
 def test_what_is_reused_costs_nothing() -> None:
-    plan = plan_of("demo")
+    plan = plan_of("quick")
     everything = {
         "atomistic": frozenset(plan.atomistic),
         "potentials": frozenset(plan.inversions),
@@ -101,7 +101,7 @@ def write_benchmarks(plan: Plan, directory: Path, times: dict[str, float]) -> No
 
 
 def test_rates_are_those_of_the_benchmarks(tmp_path: Path) -> None:
-    plan = plan_of("demo")
+    plan = plan_of("quick")
     write_benchmarks(plan, tmp_path, {"simulate_atomistic": 3.0, "evaluate": 0.5})
     rates = measured_rates([plan_of("workstation"), plan], tmp_path)
     assert rates.factors == {"simulate_atomistic": pytest.approx(3.0), "evaluate": pytest.approx(0.5, rel=1e-3)}
@@ -112,7 +112,7 @@ def test_rates_are_those_of_the_benchmarks(tmp_path: Path) -> None:
 
 
 def test_a_killed_job_and_a_broken_benchmark_do_not_mislead(tmp_path: Path) -> None:
-    plan = plan_of("demo")
+    plan = plan_of("quick")
     write_benchmarks(plan, tmp_path, {"simulate_atomistic": 2.0})
     first, second, *_ = (tmp_path / "simulate_atomistic" / f"{run}.tsv" for run in plan.atomistic)
     first.write_text("s\th:m:s\n1.0\t0:00:01\n")
@@ -154,7 +154,7 @@ def test_a_schedule_keeps_order_and_cores() -> None:
 
 
 def test_the_whole_adds_up() -> None:
-    found = estimate(plan_of("demo"), Rates(), slots=2)
+    found = estimate(plan_of("quick"), Rates(), slots=2)
     assert found["core_hours"] == pytest.approx(sum(row["core_hours"] for row in found["rules"]))
     assert found["jobs"] == sum(row["jobs"] for row in found["rules"])
     least = max(found["core_hours"] / 2, max(row["longest_job_hours"] for row in found["rules"]))

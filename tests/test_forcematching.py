@@ -44,7 +44,7 @@ def plan_with(tmp_path: Path, section: dict, molecules: list[str] = LIQUIDS) -> 
 
 
 def test_a_scale_without_the_section_matches_nothing() -> None:
-    plan = load_plan({"scale": "demo", "version": "2026.11.0"})
+    plan = load_plan({"scale": "quick", "version": "2026.11.0"})
     assert not plan.forcematch.fits
     assert not plan.forcematch.judgements
     assert not {"pair_fm", "schnet", "hipnn"} & {key.split(".")[1] for key in plan.evaluations}

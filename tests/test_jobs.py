@@ -15,7 +15,7 @@ REPOSITORY = Path(__file__).parents[1]
 @pytest.fixture
 def plan(monkeypatch: pytest.MonkeyPatch) -> Plan:
     monkeypatch.chdir(REPOSITORY)
-    return load_plan({"version": "2026.11.0", "scale": "demo"})
+    return load_plan({"version": "2026.11.0", "scale": "quick"})
 
 
 def reusing(plan: Plan, **reused: frozenset[str]) -> Plan:

@@ -34,7 +34,7 @@ def snakemake(house: Path, *arguments: str) -> subprocess.CompletedProcess:
     return subprocess.run(command, cwd=house, capture_output=True, text=True, check=False)
 
 
-def handler(scale: str = "demo") -> plugin.LogHandler:
+def handler(scale: str = "quick") -> plugin.LogHandler:
     """Return a handler as Snakemake makes it, with its own common settings."""
     from snakemake.settings.types import OutputSettings
 

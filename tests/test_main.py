@@ -41,7 +41,7 @@ def test_a_missing_library_stops_a_run_and_no_estimate(house: Path, monkeypatch:
     assert main(["estimate", "--scale", "pilot"]) == 0
 
 
-@pytest.mark.parametrize("scale", ["demo", "pilot", "study", "workstation", "paper"])
+@pytest.mark.parametrize("scale", ["demo", "quick", "pilot", "study", "workstation", "paper"])
 def test_make_installs_the_libraries_that_a_scale_needs(scale: str) -> None:
     matched = "forcematch" in yaml.safe_load((REPOSITORY / f"config/scale/{scale}.yaml").read_text())
     words = ["make", "--no-print-directory", "-n", "setup", f"SCALE={scale}"]
@@ -184,7 +184,7 @@ def test_wrong_input_is_one_line_and_no_traceback_in_a_real_process(house: Path)
 
 
 @needs_gromacs
-@pytest.mark.parametrize(("command", "scale"), [("status", "demo"), ("estimate", "paper")])
+@pytest.mark.parametrize(("command", "scale"), [("status", "quick"), ("estimate", "paper")])
 def test_status_and_estimate_write_nothing(
     house: Path, capsys: pytest.CaptureFixture, command: str, scale: str
 ) -> None:
@@ -204,7 +204,7 @@ def test_force_matching_is_told_apart_and_only_where_it_is_asked_for(
     word = {"status": "force matching", "estimate": "report_force_matching"}[command]
     assert main([command, "--scale", "pilot", "--target", "forcematch"]) == 0
     assert word in capsys.readouterr().out
-    assert main([command, "--scale", "demo", "--target", "forcematch"]) == 2
+    assert main([command, "--scale", "quick", "--target", "forcematch"]) == 2
     assert "--target: found 'forcematch'; allowed: all. Its section" in capsys.readouterr().err
 
 
@@ -226,7 +226,7 @@ def test_the_scale_of_the_configuration_is_the_default(house: Path, capsys: pyte
         ("", "keys and values"),
         ("version: [", "YAML"),
         ("version: 2026.11.0\ncolour: red", "colour"),
-        ("version: 2026.11.0\nscale: huge", "one of demo, paper, pilot, study, workstation"),
+        ("version: 2026.11.0\nscale: huge", "one of demo, paper, pilot, quick, study, workstation"),
         ("version: 2026.11.0\nmolecules_dir: nowhere", "nowhere"),
         ("version: 2026.11.0\nbase_release: nowhere", "base_release"),
     ],
@@ -369,7 +369,7 @@ def test_release_hands_its_arguments_on(name: str, capsys: pytest.CaptureFixture
 
 
 def test_an_interim_release_of_nothing_is_refused(house: Path) -> None:
-    done = call(house, "release", "interim", "--scale", "demo")
+    done = call(house, "release", "interim", "--scale", "quick")
     assert done.returncode == 2
     assert "no finished record" in done.stderr
     assert "Traceback" not in done.stderr

@@ -131,7 +131,7 @@ def test_golden_ids() -> None:
 
 
 def test_the_shipped_files_ask_for_the_golden_runs() -> None:
-    plan = plan_of("demo")
+    plan = plan_of("quick")
     assert plan.atomistic["89afbb32417a71f3"] == ATOMISTIC | {"lengths": ATOMISTIC["lengths"] | {"nvt_ps": 160.0}}
     assert "a2271dde7e472232" in plan.inversions
     assert {"8b98b2a378e76962", "4ef9049c906a8287"} <= set(coarse_ids(plan))
@@ -283,7 +283,7 @@ def shards_of(plan: Plan, molecule: str) -> list[dict]:
     return [shard for shard in plan.shards.values() if parents_of(shard) <= own]
 
 
-@pytest.mark.parametrize("scale", ["demo", "workstation", "paper"])
+@pytest.mark.parametrize("scale", ["quick", "workstation", "paper"])
 def test_shards_are_filled_over_the_potentials_of_one_molecule(scale: str) -> None:
     plan = plan_of(scale)
     section = plan.scale.coarse
@@ -329,12 +329,12 @@ def test_a_shard_reads_each_of_its_potentials_once(tmp_path: Path) -> None:
 
 
 def test_more_liquids_of_the_prior_leave_the_first_as_they_are(tmp_path: Path) -> None:
-    scale = yaml.safe_load(Path("config/scale/demo.yaml").read_text())
+    scale = yaml.safe_load(Path("config/scale/quick.yaml").read_text())
     changes = {"liquids": 100, "liquids_per_shard": 33, "friction_share": 0.5}
     (tmp_path / "more.yaml").write_text(yaml.safe_dump(scale | {"name": "more", "prior": scale["prior"] | changes}))
     few, more = (
         [spec for shard in plan.prior_shards.values() for spec in expand_shard(shard)]
-        for plan in (plan_of("demo"), plan_of(str(tmp_path / "more.yaml")))
+        for plan in (plan_of("quick"), plan_of(str(tmp_path / "more.yaml")))
     )
     assert {run_id(spec) for spec in few} < {run_id(spec) for spec in more}
     # One run without friction each; where there is one with, there is one of each kind.
@@ -347,10 +347,10 @@ def test_more_liquids_of_the_prior_leave_the_first_as_they_are(tmp_path: Path) -
 
 
 def test_chosen_liquids_are_shards_of_their_own_and_change_no_other(tmp_path: Path) -> None:
-    config = load_config({"scale": "demo", "version": "2026.11.0"})
+    config = load_config({"scale": "quick", "version": "2026.11.0"})
     molecules = load_molecules(Path("config/molecules"))
-    scale = load_scale(scale_path("demo"), molecules)
-    path = tmp_path / "demo.yaml"
+    scale = load_scale(scale_path("quick"), molecules)
+    path = tmp_path / "quick.yaml"
 
     def shards(rounds: list[list[int]]) -> dict:
         path.write_text(yaml.safe_dump({"rounds": rounds}))
@@ -381,7 +381,7 @@ def test_chosen_liquids_are_shards_of_their_own_and_change_no_other(tmp_path: Pa
     # The same draw is the same liquid, however it came into the plan.
     (tmp_path / "more.yaml").write_text(
         yaml.safe_dump(
-            yaml.safe_load(Path("config/scale/demo.yaml").read_text()) | {"name": "more", "prior": {"liquids": 100}}
+            yaml.safe_load(Path("config/scale/quick.yaml").read_text()) | {"name": "more", "prior": {"liquids": 100}}
         )
     )
     listed = [prior_potentials(shard) for shard in plan_of(str(tmp_path / "more.yaml")).prior_shards.values()]
@@ -397,10 +397,10 @@ def test_chosen_liquids_are_shards_of_their_own_and_change_no_other(tmp_path: Pa
     ],
 )
 def test_chosen_liquids_that_cannot_be_are_refused(rounds: list[list[int]], message: str, tmp_path: Path) -> None:
-    (tmp_path / "demo.yaml").write_text(yaml.safe_dump({"rounds": rounds}))
-    scale = load_scale(scale_path("demo"), load_molecules(Path("config/molecules")))
+    (tmp_path / "quick.yaml").write_text(yaml.safe_dump({"rounds": rounds}))
+    scale = load_scale(scale_path("quick"), load_molecules(Path("config/molecules")))
     with pytest.raises(InputError, match=message):
-        load_chosen(tmp_path / "demo.yaml", scale)
+        load_chosen(tmp_path / "quick.yaml", scale)
 
 
 def test_synthetic_boxes_may_be_smaller(tmp_path: Path) -> None:
@@ -419,9 +419,9 @@ def fits(spec: dict, kind: str) -> bool:
 
 
 def test_liquids_of_the_prior_know_no_molecule(molecules_dir: Path) -> None:
-    before = plan_of("demo", molecules_dir=str(molecules_dir))
+    before = plan_of("quick", molecules_dir=str(molecules_dir))
     (molecules_dir / "n-heptane.yaml").write_text(draft("CCCCCCC", "n-heptane", 679.5))
-    assert plan_of("demo", molecules_dir=str(molecules_dir)).prior_shards == before.prior_shards
+    assert plan_of("quick", molecules_dir=str(molecules_dir)).prior_shards == before.prior_shards
     specs = [spec for shard in before.prior_shards.values() for spec in prior_potentials(shard).values()]
     assert [spec["draw"] for spec in specs] == list(range(before.scale.prior.liquids))
     assert {spec["kind"] for spec in specs} == {"prior"}
@@ -435,7 +435,7 @@ def test_golden_ids_of_the_prior() -> None:
 
 
 def test_a_prior_whose_boxes_are_too_small_is_refused(tmp_path: Path) -> None:
-    scale = yaml.safe_load(Path("config/scale/demo.yaml").read_text())
+    scale = yaml.safe_load(Path("config/scale/quick.yaml").read_text())
     (tmp_path / "small.yaml").write_text(
         yaml.safe_dump(scale | {"name": "small", "prior": {"liquids": 1, "n_beads": 200}})
     )
@@ -448,7 +448,7 @@ def test_a_prior_whose_boxes_are_too_small_is_refused(tmp_path: Path) -> None:
 # The plan of the shipped scales
 
 
-@pytest.mark.parametrize("scale", ["demo", "workstation", "paper"])
+@pytest.mark.parametrize("scale", ["quick", "workstation", "paper"])
 def test_no_id_twice_and_every_id_hashes_its_spec(scale: str) -> None:
     plan = plan_of(scale)
     listed = [*plan.atomistic, *plan.inversions, *plan.shards, *plan.prior_shards, *coarse_ids(plan)]
@@ -458,7 +458,7 @@ def test_no_id_twice_and_every_id_hashes_its_spec(scale: str) -> None:
         assert all(run_id(spec) == name for name, spec in getattr(plan, stage).items())
 
 
-@pytest.mark.parametrize("scale", ["demo", "workstation", "paper"])
+@pytest.mark.parametrize("scale", ["quick", "workstation", "paper"])
 def test_what_a_stage_builds_on_is_in_the_plan(scale: str) -> None:
     plan = plan_of(scale)
     assert all(parent in plan.atomistic for spec in plan.inversions.values() for parent in spec["parent_run_ids"])
@@ -497,7 +497,7 @@ def test_the_sizes_that_the_scales_promise() -> None:
     assert len(coarse_ids(workstation)) >= 3000
 
 
-@pytest.mark.parametrize("scale", ["demo", "workstation", "paper"])
+@pytest.mark.parametrize("scale", ["quick", "workstation", "paper"])
 def test_every_box_holds_twice_the_reach_of_the_rdf_even_if_denser(scale: str) -> None:
     plan = plan_of(scale)
     for spec in plan.atomistic.values():
@@ -509,7 +509,7 @@ def test_every_box_holds_twice_the_reach_of_the_rdf_even_if_denser(scale: str) -
 
 
 def test_a_box_too_small_is_refused_before_any_simulation(tmp_path: Path) -> None:
-    scale = yaml.safe_load(Path("config/scale/demo.yaml").read_text())
+    scale = yaml.safe_load(Path("config/scale/quick.yaml").read_text())
     scale |= {"name": "small", "atomistic": {"n_molecules": 100}}
     (tmp_path / "small.yaml").write_text(yaml.safe_dump(scale))
     with pytest.raises(InputError, match=r"atomistic\.n_molecules: found '100 benzene, a box of 2\.\d\d nm'"):
@@ -557,17 +557,17 @@ def test_the_least_length_is_long_enough_and_what_is_there_is_not_asked(tmp_path
     assert plan_of(str(scale), molecules_dir=str(molecules_dir), base_release=base).to_simulate("atomistic") == []
 
 
-@pytest.mark.parametrize("scale", ["demo", "pilot", "study", "workstation", "paper"])
+@pytest.mark.parametrize("scale", ["demo", "quick", "pilot", "study", "workstation", "paper"])
 def test_octane_may_join_every_shipped_scale(scale: str, molecules_dir: Path) -> None:
     (molecules_dir / "n-octane.yaml").write_text(draft("CCCCCCCC", "n-octane", 698.6))
     assert "n-octane" in plan_of(scale, molecules_dir=str(molecules_dir)).molecules
 
 
 def test_the_number_of_synthetic_draws_leaves_the_first_as_they_are(tmp_path: Path) -> None:
-    scale = yaml.safe_load(Path("config/scale/demo.yaml").read_text())
+    scale = yaml.safe_load(Path("config/scale/quick.yaml").read_text())
     scale |= {"name": "more", "synthetic": scale["synthetic"] | {"draws": {"ethylbenzene": 4}}}
     (tmp_path / "more.yaml").write_text(yaml.safe_dump(scale))
-    few, more = plan_of("demo"), plan_of(str(tmp_path / "more.yaml"))
+    few, more = plan_of("quick"), plan_of(str(tmp_path / "more.yaml"))
     # A shard that was not full may be cut anew; the runs in it stay what they were.
     runs_of_few, runs_of_more = ({*plan.atomistic, *plan.inversions, *coarse_ids(plan)} for plan in (few, more))
     assert runs_of_few < runs_of_more
@@ -577,7 +577,7 @@ def test_the_number_of_synthetic_draws_leaves_the_first_as_they_are(tmp_path: Pa
 # Extension
 
 
-@pytest.mark.parametrize("scale", ["demo", "workstation"])
+@pytest.mark.parametrize("scale", ["demo", "quick", "workstation"])
 def test_a_new_molecule_leaves_all_other_ids_untouched(molecules_dir: Path, scale: str) -> None:
     before = plan_of(scale, molecules_dir=str(molecules_dir))
     assert all_ids(before) == all_ids(plan_of(scale))
@@ -651,12 +651,12 @@ def test_the_contents_of_a_users_topology_count(molecules_dir: Path) -> None:
     (molecules_dir / "own.itp").write_text("[ moleculetype ]\n")
     (molecules_dir / "own.gro").write_text("one\n")
     edit(molecules_dir / "benzene.yaml", mappings={}, topology={"itp": "own.itp", "gro": "own.gro"})
-    first = plan_of("demo", molecules_dir=str(molecules_dir))
+    first = plan_of("quick", molecules_dir=str(molecules_dir))
     spec = next(spec for spec in first.atomistic.values() if spec["molecule"]["id"] == "benzene")
     assert spec["force_field"]["kind"] == "file"
     assert spec["force_field"]["itp_sha256"] == hashlib.sha256(b"[ moleculetype ]\n").hexdigest()
     (molecules_dir / "own.itp").write_text("[ moleculetype ]\n; other\n")
-    second = plan_of("demo", molecules_dir=str(molecules_dir))
+    second = plan_of("quick", molecules_dir=str(molecules_dir))
     assert all_ids(first) - all_ids(second) == ids_of_molecule(first, "benzene")
 
 
@@ -677,12 +677,12 @@ def release_of(directory: Path, atomistic: list[str], potentials: list[str], coa
 
 
 def test_a_base_release_removes_exactly_the_runs_recorded_in_it(tmp_path: Path) -> None:
-    fresh = plan_of("demo")
+    fresh = plan_of("quick")
     atomistic, inversions, shards = list(fresh.atomistic), list(fresh.inversions), list(fresh.shards)
     recorded = [run_id(spec) for shard in shards[:2] for spec in expand_shard(fresh.shards[shard])]
     recorded += [run_id(spec) for spec in expand_shard(next(iter(fresh.prior_shards.values())))]
     base = release_of(tmp_path / "base", atomistic[:3], [*inversions[1:3], "f" * 16], recorded)
-    plan = plan_of("demo", base_release=base)
+    plan = plan_of("quick", base_release=base)
     assert plan.to_simulate("atomistic") == atomistic[3:]
     assert plan.to_simulate("inversions") == [inversions[0], *inversions[3:]]
     assert plan.to_simulate("shards") == shards[2:]
@@ -696,17 +696,17 @@ def test_a_base_release_removes_exactly_the_runs_recorded_in_it(tmp_path: Path) 
 
 
 def test_a_complete_base_release_leaves_nothing_to_simulate(tmp_path: Path) -> None:
-    fresh = plan_of("demo")
+    fresh = plan_of("quick")
     base = release_of(tmp_path / "base", list(fresh.atomistic), list(fresh.inversions), coarse_ids(fresh))
-    plan = plan_of("demo", base_release=base)
+    plan = plan_of("quick", base_release=base)
     assert [plan.to_simulate(stage) for stage in STAGES] == [[], [], [], []]
 
 
 def test_extending_a_complete_release_by_a_molecule_costs_that_molecule(tmp_path: Path, molecules_dir: Path) -> None:
-    fresh = plan_of("demo")
+    fresh = plan_of("quick")
     base = release_of(tmp_path / "base", list(fresh.atomistic), list(fresh.inversions), coarse_ids(fresh))
     (molecules_dir / "n-heptane.yaml").write_text(draft("CCCCCCC", "n-heptane", 679.5))
-    plan = plan_of("demo", base_release=base, molecules_dir=str(molecules_dir))
+    plan = plan_of("quick", base_release=base, molecules_dir=str(molecules_dir))
     left = {name for stage in STAGES for name in plan.to_simulate(stage)}
     assert left == ids_of_molecule(plan, "n-heptane") & {*plan.atomistic, *plan.inversions, *plan.shards}
     assert len(left) == 3
@@ -736,9 +736,19 @@ def test_an_extension_keeps_the_molecules_and_takes_the_models_of_its_release(tm
     assert rules.count("train") == 2
     assert "assemble_tables" not in rules
     # Elsewhere models are trained, one a fold.
-    demo = plan_of("demo")
-    assert demo.training_input("mobcg") == "results/demo/tables"
-    assert demo.folds == [*demo.molecules, "all"]
+    whole = plan_of("quick")
+    assert whole.training_input("mobcg") == "results/quick/tables"
+    assert whole.folds == [*whole.molecules, "all"]
+
+
+def test_the_demo_adds_one_liquid_to_the_published_release() -> None:
+    plan = plan_of("demo")
+    assert plan.scale.extends in {path.name for path in Path("releases").iterdir()}
+    assert list(plan.molecules) == ["n-hexane"]
+    shipped = {path.stem for path in Path("config/molecules").glob("*.yaml")}
+    assert {row["molecule_id"] for row in plan.kept_molecules} == shipped - {"n-hexane"}
+    assert {name.split(".")[0] for name in plan.evaluations} == {"n-hexane"}
+    assert "simulate_prior_shard" not in [job.rule for job in workflow_jobs(plan)]
 
 
 @pytest.mark.parametrize(
@@ -763,23 +773,23 @@ def test_an_extension_of_a_release_that_is_not_there_says_how_to_get_it(tmp_path
 
 
 def test_a_shard_with_one_run_missing_is_simulated(tmp_path: Path) -> None:
-    fresh = plan_of("demo")
+    fresh = plan_of("quick")
     base = release_of(tmp_path / "base", [], [], coarse_ids(fresh)[1:])
-    plan = plan_of("demo", base_release=base)
+    plan = plan_of("quick", base_release=base)
     assert plan.to_simulate("shards") == [next(iter(fresh.shards))]
     assert plan.to_simulate("prior_shards") == []
 
 
 def test_a_base_release_that_is_none(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"base_release: found .*nowhere.*atomistic\.parquet"):
-        plan_of("demo", base_release=str(tmp_path / "nowhere"))
+        plan_of("quick", base_release=str(tmp_path / "nowhere"))
     base = Path(release_of(tmp_path / "base", [], [], []))
     (base / "data/coarse.parquet").write_bytes(b"PAR1 half")
     with pytest.raises(InputError, match=r"coarse\.parquet.*Download the release again"):
-        plan_of("demo", base_release=str(base))
+        plan_of("quick", base_release=str(base))
     pq.write_table(pa.table({"id": ["a"]}), base / "data/coarse.parquet")
     with pytest.raises(InputError, match=r"coarse\.parquet: run_id"):
-        plan_of("demo", base_release=str(base))
+        plan_of("quick", base_release=str(base))
 
 
 def test_a_larger_box_is_one_more_run_that_nothing_is_inverted_from(tmp_path: Path) -> None:

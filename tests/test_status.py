@@ -17,7 +17,7 @@ REPOSITORY = Path(__file__).parents[1]
 @pytest.fixture
 def plan(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Plan:
     monkeypatch.chdir(REPOSITORY)
-    return load_plan({"version": "2026.11.0", "scale": "demo", "results_dir": str(tmp_path / "results")})
+    return load_plan({"version": "2026.11.0", "scale": "quick", "results_dir": str(tmp_path / "results")})
 
 
 def atomistic_row(plan: Plan, name: str, **changes: object) -> dict:
@@ -82,11 +82,11 @@ def test_every_stage_looks_where_its_rule_writes(plan: Plan) -> None:
         results / "inversion" / f"{next(iter(plan.inversions))}.parquet",
         results / "coarse" / f"{next(iter(plan.shards))}.parquet",
         results / "prior" / f"{next(iter(plan.prior_shards))}.coarse.parquet",
-        results / "demo" / "evaluation" / f"{next(iter(plan.evaluations))}.parquet",
+        results / "quick" / "evaluation" / f"{next(iter(plan.evaluations))}.parquet",
     ):
         records.write_record(path, "atomistic", row)
     for path in ("models/benzene/mobcg/model.json", "tables", "release.txt"):
-        (results / "demo" / path).mkdir(parents=True)
+        (results / "quick" / path).mkdir(parents=True)
     assert [stage.done for stage in plan_status(plan)] == [0, 1, 1, 1, 2, 1, 1]
 
 

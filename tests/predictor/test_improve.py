@@ -56,12 +56,12 @@ def plan_of(scale: str):
 
 
 def test_candidates_are_liquids_of_the_prior_that_would_be_learned_from():
-    found = candidates(plan_of("demo"), 1000, 12, print)
+    found = candidates(plan_of("quick"), 1000, 12, print)
     assert len(found.draws) == len(found.states) > 6
     assert set(found.draws) <= set(range(1000, 1012))
     peaks = found.states.rdf.max(axis=1)
     assert ((peaks > 1.2) & (peaks < 3.6)).all()
-    again = candidates(plan_of("demo"), 1000, 12, print)
+    again = candidates(plan_of("quick"), 1000, 12, print)
     np.testing.assert_array_equal(again.states.rdf, found.states.rdf)
 
 
@@ -69,11 +69,11 @@ def test_candidates_are_liquids_of_the_prior_that_would_be_learned_from():
 def test_draws_without_a_liquid_to_learn_from_are_too_few(count):
     """Draw 1000 would validate."""
     with pytest.raises(InputError, match=f"--candidates: found {count}"):
-        candidates(plan_of("demo"), 1000, count, print)
+        candidates(plan_of("quick"), 1000, count, print)
 
 
 def test_a_configuration_without_a_value_is_refused(capsys):
-    assert main(["--scale", "demo", "--config", "version=2026.11.0", "results_dir"]) == 2
+    assert main(["--scale", "quick", "--config", "version=2026.11.0", "results_dir"]) == 2
     assert "--config: found 'results_dir'; allowed: KEY=VALUE" in capsys.readouterr().err
 
 
@@ -83,6 +83,6 @@ def test_it_ends_when_the_error_stalls(errors, stalled):
 
 
 def test_what_is_written_is_what_the_plan_reads(tmp_path):
-    path = tmp_path / "demo.yaml"
-    write_chosen(path, "demo", [[100, 207], [301]])
-    assert load_chosen(path, plan_of("demo").scale) == [[100, 207], [301]]
+    path = tmp_path / "quick.yaml"
+    write_chosen(path, "quick", [[100, 207], [301]])
+    assert load_chosen(path, plan_of("quick").scale) == [[100, 207], [301]]

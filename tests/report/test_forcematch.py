@@ -173,7 +173,7 @@ def test_a_noise_floor_that_failed_is_a_row_with_its_reason(tmp_path):
 
 
 def test_a_scale_without_force_matching_says_so(tmp_path, capsys):
-    words = ["--config", json.dumps({"scale": "demo", "version": "2026.11.0"}), "--out", str(tmp_path / "out")]
+    words = ["--config", json.dumps({"scale": "quick", "version": "2026.11.0"}), "--out", str(tmp_path / "out")]
     assert main(words) == 2
     assert "SCALE=pilot" in capsys.readouterr().err
     assert not (tmp_path / "out").exists()
