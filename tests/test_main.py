@@ -21,8 +21,9 @@ needs_gromacs = pytest.mark.skipif(
 
 @pytest.fixture
 def house(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Return a directory with a copy of config/ in which the command is called."""
+    """Return a directory with a copy of config/ in which the command is called, for a scale that needs no release."""
     shutil.copytree(REPOSITORY / "config", tmp_path / "config")
+    (tmp_path / "config/config.yaml").write_text("scale: quick\nversion: 2026.11.0\n")
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -259,7 +260,7 @@ def test_status_tells_why_a_run_failed(house: Path, capsys: pytest.CaptureFixtur
     from mobcg import records
     from mobcg.plan import load_plan
 
-    plan = load_plan({"version": "2026.11.0"})
+    plan = load_plan({"version": "2026.11.0", "scale": "quick"})
     name, spec = next(iter(plan.atomistic.items()))
     row = {
         "run_id": name,
@@ -285,7 +286,7 @@ def test_status_prints_what_runs_and_what_the_words_mean(house: Path, capsys: py
     from mobcg import records
     from mobcg.plan import load_plan
 
-    first, second, *_ = load_plan({"version": "2026.11.0"}).atomistic
+    first, second, *_ = load_plan({"version": "2026.11.0", "scale": "quick"}).atomistic
     logs = Path("results/logs/simulate_atomistic")
     logs.mkdir(parents=True)
     for name, line in ((first, "nvt: [bold] 3 of 10 ps"), (second, "no space left")):

@@ -577,7 +577,7 @@ def test_the_number_of_synthetic_draws_leaves_the_first_as_they_are(tmp_path: Pa
 # Extension
 
 
-@pytest.mark.parametrize("scale", ["demo", "quick", "workstation"])
+@pytest.mark.parametrize("scale", ["quick", "workstation"])
 def test_a_new_molecule_leaves_all_other_ids_untouched(molecules_dir: Path, scale: str) -> None:
     before = plan_of(scale, molecules_dir=str(molecules_dir))
     assert all_ids(before) == all_ids(plan_of(scale))
@@ -741,7 +741,7 @@ def test_an_extension_keeps_the_molecules_and_takes_the_models_of_its_release(tm
     assert whole.folds == [*whole.molecules, "all"]
 
 
-def test_the_demo_adds_one_liquid_to_the_published_release() -> None:
+def test_the_demo_adds_one_liquid_to_the_published_release(molecules_dir: Path) -> None:
     plan = plan_of("demo")
     assert plan.scale.extends in {path.name for path in Path("releases").iterdir()}
     assert list(plan.molecules) == ["n-hexane"]
@@ -749,6 +749,9 @@ def test_the_demo_adds_one_liquid_to_the_published_release() -> None:
     assert {row["molecule_id"] for row in plan.kept_molecules} == shipped - {"n-hexane"}
     assert {name.split(".")[0] for name in plan.evaluations} == {"n-hexane"}
     assert "simulate_prior_shard" not in [job.rule for job in workflow_jobs(plan)]
+    (molecules_dir / "n-heptane.yaml").write_text(draft("CCCCCCC", "n-heptane", 679.5))
+    more = plan_of("demo", molecules_dir=str(molecules_dir))
+    assert all_ids(more) - all_ids(plan) == ids_of_molecule(more, "n-heptane") != set()
 
 
 @pytest.mark.parametrize(

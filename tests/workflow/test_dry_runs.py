@@ -27,6 +27,13 @@ reference_density_source: reference equation of state, CoolProp 8.0.0 (298.15 K,
 """
 
 
+@pytest.fixture
+def workflow(workflow: Path) -> Path:
+    """Return a copy that sees the published releases, as a clone does; nothing is written there."""
+    (workflow / "releases").symlink_to(REPOSITORY / "releases")
+    return workflow
+
+
 def job_counts(printed: str) -> dict[str, int]:
     return {rule: int(count) for rule, count in re.findall(r"^(\w+) +(\d+)$", printed, re.MULTILINE)}
 
@@ -64,7 +71,7 @@ def test_no_site_is_named_in_a_rule() -> None:
 
 
 def test_a_new_molecule_adds_its_own_runs_only(workflow: Path) -> None:
-    words = ("--cores", "2", "-n", "--quiet", "rules")
+    words = ("--cores", "2", "-n", "--quiet", "rules", "--config", "scale=quick")
     before = job_counts(snakemake(workflow, *words).stdout)
     (workflow / "config/molecules/n-heptane.yaml").write_text(HEPTANE)
     after = job_counts(snakemake(workflow, *words).stdout)
