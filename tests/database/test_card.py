@@ -124,11 +124,11 @@ def test_scored_models_and_their_files_are_named_only_where_they_are(release, ed
 
 
 def test_scale_and_roughness_are_said_where_they_are_known(release, inputs, repository, models_dir, tmp_path):
-    assert "numbers are rough" not in card(release)
+    assert "is rough" not in card(release)
     options = {"models": [models_dir / "mobcg"], "repository": repository, "scale": "tiny", "rough": True}
     made = build_release(inputs.records, inputs.molecules, "2026.11.3-tiny", tmp_path, **options)
     text = (made / "README.md").read_text(encoding="utf-8")
-    assert "**These numbers are rough" in text
+    assert "**What this scale ran itself is rough" in text
     assert "from the scale `tiny`." in text
     command = next(line for line in text.splitlines() if line.startswith("snakemake "))
     assert command.endswith("--config scale=tiny version=2026.11.3")

@@ -8,8 +8,8 @@ from mobcg.errors import InputError
 from mobcg.observables import finite_size_factor, rdf_error
 from mobcg.predictor.closure import infinite_rdf
 from mobcg.predictor.dataset import States, structure_rows
-from mobcg.predictor.features import describe, excess_energy
-from mobcg.predictor.knob import compressibility_factor, knob_inputs
+from mobcg.predictor.features import describe
+from mobcg.predictor.knob import Start
 from mobcg.predictor.mobility import largest_log_ratio, predict_mobility
 from mobcg.predictor.models import mobcg
 from mobcg.predictor.predict import EDGE, INSIDE, OUTSIDE, consistent_tail, one_state, propose
@@ -140,9 +140,7 @@ def test_the_error_of_alpha_is_that_of_alpha_and_counts_the_error_of_the_knob(mo
         model.processes["mobility"], model.levels.scores(structure.correlation), structure
     )
     unscaled = found.potential_kj_mol / found.scale_factor[:, None]
-    pressure = propose(model, slow, "dpd", pressure_bar=None).pressure_bar
-    energy, z = excess_energy(unscaled, structure, slow), compressibility_factor(pressure, slow)
-    inputs = knob_inputs(mobility, structure.entropy, energy, z, np.log(found.scale_factor))
+    inputs = Start.of(mobility, unscaled, structure, slow).inputs(np.log(found.scale_factor))
     slope_se = model.processes["knob"].standard_error(inputs, inputs)[:, 0]
     relative = np.hypot(mobility_se, np.log(found.scale_factor) * slope_se)
     np.testing.assert_allclose(found.alpha_se, found.alpha * relative, rtol=1e-6)

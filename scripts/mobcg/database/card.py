@@ -44,7 +44,10 @@ from mobcg.schema import TABLES, TRAJECTORIES, TRAJECTORIES_FILE, TRAJECTORY, Co
 from mobcg.units import NM2_NS_PER_NM2_PS, reduced_time_ps
 
 SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
-ROUGH = "**These numbers are rough: short runs, made to show that the chain works.**\n\n"
+ROUGH = (
+    "**What this scale ran itself is rough: short runs, made to show that the chain works. Rows that were taken over "
+    "from a base release are as good as they are there.**\n\n"
+)
 NEOPENTANE = "- Neopentane boils below this temperature; its liquid here is metastable, a model liquid.\n"
 SCORES_NOTE = """\
 Each model is run in the box of the atomistic liquid and compared with it: α = D / D_AA (1 is right), structure error

@@ -9,15 +9,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 from scipy.special import xlogy
 
 from mobcg.coarse.simulate import DPD_CUTOFF_NM
-from mobcg.pair import BIN_WIDTH_NM, CORE_RDF, R_NM, core_index
+from mobcg.pair import BIN_WIDTH_NM, R_NM, core_index
 from mobcg.predictor.closure import closure, indirect_correlation, infinite_rdf, radial_transform, structure_factor
 from mobcg.predictor.dataset import States
 from mobcg.predictor.reduced import X_SPACING, X, to_reduced
-from mobcg.units import thermal_energy_kj_mol
 
 # γ in the core grows to tens; the features hold what matters between contact and the tail.
 GAMMA_RANGE = (-2.0, 3.0)
@@ -105,14 +104,6 @@ def describe(states: States) -> Structure:
         slowing=((s - 1) ** 2 / (1 + s)) @ WAVE_NUMBERS_1_NM**2 * WAVE_STEP_1_NM / (6 * np.pi**2 * density),
         shear=density * (infinite @ (near * R_NM**4)) / DPD_CUTOFF_NM**2,
     )
-
-
-def excess_energy(potential_kj_mol: ArrayLike, structure: Structure, states: States) -> NDArray[np.float64]:
-    """Return the potential energy of a bead, 2πρ ∫ r² g βU dr, (n,), for potentials (n, 150)."""
-    kt = thermal_energy_kj_mol(1.0) * states.temperature_k
-    seen = np.where(structure.rdf > CORE_RDF, structure.rdf, 0.0) * R_NM**2
-    integral = np.sum(seen * np.asarray(potential_kj_mol), axis=1) * BIN_WIDTH_NM
-    return 2 * np.pi * states.number_density_nm3 * integral / kt
 
 
 @dataclass(frozen=True)

@@ -2,10 +2,14 @@ r"""The knob of a conservative model, from "structure" to "mobility": how far to
 
 A pair potential cannot keep g and D both. Multiplying U by s > 1 slows the liquid and sharpens its structure, and no
 better front than that of s is known. What s does is learned from rows whose potentials are multiples of each other:
-with τ = ln s, the changes per τ of ln D*, of g (as `rdf_error`) and of the virial part of the pressure, from the
-mobility, structure and energy of the liquid that one starts from. The default is the s with the smallest expected
+with τ = ln s, the changes per τ of ln D*, of g (as `rdf_error`, over what linear response makes of it) and of the
+virial part of the pressure, from mobility, entropy and linear response of the liquid that one starts from. None of
+them feels a slow ramp, so that a potential at any pressure may be the one that one starts from. The default is the s
+with the smallest mean square
 
-    S(s) = sqrt((e(s)/0.1)² + (ln α(s)/ln 2)²),   e(s)² = e(1)² + (τ e')²,   ln α(s) = ln α(1) + τ (ln D*)'.
+    S(s)² = (e(s)/0.1)² + (ln α(s)/ln 2)²,   e(s)² = e(1)² + (τ e')²,   ln α(s) = ln α(1) + τ (ln D*)'
+
+the variances of e' and (ln D*)' counted: the less is known of a multiple, the nearer the default is to 1.
 """
 
 from __future__ import annotations
@@ -17,10 +21,12 @@ from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
 from mobcg.observables import rdf_error
+from mobcg.pair import CORE_RDF
 from mobcg.predictor.dataset import Liquids, States
-from mobcg.predictor.features import Structure, excess_energy
+from mobcg.predictor.features import Structure
 from mobcg.predictor.mobility import SETTINGS, logarithm_of_mobility
 from mobcg.predictor.process import LeftOut, Process, fit
+from mobcg.predictor.response import rdf_response
 from mobcg.units import BAR_PER_KJ_MOL_NM3, thermal_energy_kj_mol
 
 # Multiples of U that are considered, and those for which the response is worked out: it is smooth in between. What is
@@ -32,34 +38,68 @@ LEAST_LOG_FACTOR = 0.15
 SAME_SHAPE = 1e-6
 # Multiples slower than this are about to freeze (D* of freezing liquids is near 0.03), and are not proposed.
 LEAST_MOBILITY = 0.025
+# Changes of g per ln s, and their logarithms over those of linear response: only strange input leaves them.
+LEAST_RESPONSE = 1e-3
+LOG_RESPONSE_RATIO = (-2.0, 2.0)
+
+
+@dataclass(frozen=True)
+class Start:
+    """What is known of n liquids before their potentials are multiplied; (n,) each.
+
+    Attributes
+    ----------
+    log_mobility, entropy
+        ln D* and s₂/k.
+    rdf_response
+        What linear response makes of the first multiples: `rdf_error` per ln s.
+    """
+
+    log_mobility: NDArray[np.float64]
+    entropy: NDArray[np.float64]
+    rdf_response: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, log_mobility: NDArray, potential_kj_mol: NDArray, structure: Structure, states: States) -> Start:
+        """Return it for potentials (n, 150) with these structures."""
+        kt = thermal_energy_kj_mol(1.0) * states.temperature_k[:, None]
+        felt = np.where(structure.rdf > CORE_RDF, potential_kj_mol / kt, 0.0)
+        moved = rdf_response(structure.rdf, states.number_density_nm3, felt, structure.indirect)
+        # Of a gas or a strange input it may be next to nothing, and the response has its logarithm.
+        linear = np.abs(moved).sum(axis=1) / np.maximum(structure.rdf.sum(axis=1), 1.0)
+        return cls(log_mobility, structure.entropy, np.maximum(linear, LEAST_RESPONSE))
+
+    def inputs(self, log_factor: NDArray) -> NDArray[np.float64]:
+        """Return what the response to ln s (n,) depends on, (n, 4), of order one."""
+        return np.column_stack(
+            [(self.log_mobility + 2) / 2, self.entropy / 2 + 1, 3 * np.log(self.rdf_response) + 6, log_factor]
+        )
+
+    def take(self, rows: NDArray) -> Start:
+        """Return the given rows, in that order."""
+        return Start(self.log_mobility[rows], self.entropy[rows], self.rdf_response[rows])
 
 
 @dataclass(frozen=True)
 class Response:
-    """What multiplying U by k factors does to n liquids: (n, k) each.
+    """What multiplying U by k factors does to n liquids, and the standard errors of that: (n, k) each.
 
     Attributes
     ----------
-    log_mobility
+    log_mobility, log_mobility_se
         ln D*.
-    rdf_error
+    rdf_error, rdf_error_se
         Change of g(r), as `rdf_error` of the scaled against the unscaled liquid.
-    compressibility_factor
+    compressibility_factor, compressibility_factor_se
         Z = p/(ρkT).
     """
 
     log_mobility: NDArray[np.float64]
+    log_mobility_se: NDArray[np.float64]
     rdf_error: NDArray[np.float64]
+    rdf_error_se: NDArray[np.float64]
     compressibility_factor: NDArray[np.float64]
-
-
-def knob_inputs(
-    log_mobility: NDArray, entropy: NDArray, energy: NDArray, compressibility: NDArray, log_factor: NDArray
-) -> NDArray[np.float64]:
-    """Return what the response depends on, (n, 5), of order one."""
-    return np.column_stack(
-        [(log_mobility + 2) / 2, entropy / 2 + 1, energy / 3 + 1, (compressibility - 1) / 10, log_factor]
-    )
+    compressibility_factor_se: NDArray[np.float64]
 
 
 def compressibility_factor(pressure_bar: NDArray, states: States) -> NDArray[np.float64]:
@@ -95,7 +135,7 @@ def multiple(potential: NDArray, other: NDArray) -> float | None:
 
 
 def train_knob(liquids: Liquids, structure: Structure, groups: NDArray) -> tuple[Process, LeftOut] | None:
-    """Return the process for the response per ln s: (ln D*)', e' and the change of the virial part of Z.
+    """Return the process for the response per ln s: (ln D*)', ln of e' over linear response, the virial part of Z.
 
     None where no two rows have potentials that are multiples of each other. `liquids` are merged (`merge_masses`).
     """
@@ -104,14 +144,17 @@ def train_knob(liquids: Liquids, structure: Structure, groups: NDArray) -> tuple
         return None
     a, b, log_factor = (np.array(column) for column in zip(*pairs, strict=True))
     mobility, z = logarithm_of_mobility(liquids), compressibility_factor(liquids.pressure_bar, liquids)
-    energy = excess_energy(liquids.potential_kj_mol, structure, liquids)
+    start = Start.of(mobility, liquids.potential_kj_mol, structure, liquids).take(a)
     moved = np.array([rdf_error(liquids.rdf[j], liquids.rdf[i]) for i, j in zip(a, b, strict=True)])
-    targets = (
-        np.column_stack([mobility[b] - mobility[a], moved, (z[b] - 1) / np.exp(log_factor) - (z[a] - 1)])
-        / log_factor[:, None]
+    targets = np.column_stack(
+        [
+            (mobility[b] - mobility[a]) / log_factor,
+            np.log(moved / (log_factor * start.rdf_response)),
+            ((z[b] - 1) / np.exp(log_factor) - (z[a] - 1)) / log_factor,
+        ]
     )
     usable = np.isfinite(targets).all(axis=1)
-    inputs = knob_inputs(mobility[a], structure.entropy[a], energy[a], z[a], log_factor)[usable]
+    inputs = start.inputs(log_factor)[usable]
     noise = 1 / log_factor[usable] ** 2
     spread = targets[usable].std(axis=0) + 1e-12
     return fit(
@@ -125,50 +168,62 @@ def train_knob(liquids: Liquids, structure: Structure, groups: NDArray) -> tuple
     )
 
 
-def respond(
-    process: Process,
-    log_mobility: NDArray,
-    entropy: NDArray,
-    energy: NDArray,
-    compressibility: NDArray,
-    factors: NDArray,
-) -> Response:
-    """Return what multiplying U by each factor (n, k) does to liquids, each described by four numbers (n,)."""
+def respond(process: Process, start: Start, compressibility: NDArray, factors: NDArray) -> Response:
+    """Return what multiplying U by each factor (n, k) does to liquids of compressibility factors Z, (n,)."""
     log_factor = np.log(factors)
-    start = [np.repeat(values, factors.shape[1]) for values in (log_mobility, entropy, energy, compressibility)]
-    inputs = knob_inputs(*start, log_factor.ravel())
-    slopes = process.mean(inputs, inputs).reshape(*factors.shape, 3)
+    inputs = start.take(np.repeat(np.arange(len(factors)), factors.shape[1])).inputs(log_factor.ravel())
+    mean, error = (
+        values.reshape(*factors.shape, 3)
+        for values in (process.mean(inputs, inputs), process.standard_error(inputs, inputs))
+    )
+    size = np.abs(log_factor)
     # A stronger potential never makes a dense liquid faster; where data are few, the process may think so.
-    slopes[:, :, 0] = np.minimum(slopes[:, :, 0], 0.0)
-    change = slopes * log_factor[:, :, None]
-    virial = (compressibility[:, None] - 1 + change[:, :, 2]) * factors
-    return Response(log_mobility[:, None] + change[:, :, 0], np.abs(change[:, :, 1]), 1 + virial)
+    slope = np.minimum(mean[:, :, 0], 0.0)
+    moved = size * start.rdf_response[:, None] * np.exp(np.clip(mean[:, :, 1], *LOG_RESPONSE_RATIO))
+    virial = (compressibility[:, None] - 1 + mean[:, :, 2] * log_factor) * factors
+    return Response(
+        log_mobility=start.log_mobility[:, None] + slope * log_factor,
+        log_mobility_se=size * error[:, :, 0],
+        rdf_error=moved,
+        rdf_error_se=moved * np.minimum(error[:, :, 1], LOG_RESPONSE_RATIO[1]),
+        compressibility_factor=1 + virial,
+        compressibility_factor_se=size * error[:, :, 2] * factors,
+    )
 
 
-def best_factor(
-    process: Process, start: tuple[NDArray, NDArray, NDArray, NDArray], wanted: NDArray, own_error: NDArray
-) -> NDArray[np.float64]:
-    """Return the one of `FACTORS` with the smallest expected S for each liquid, (n,).
+def best_factor(process: Process, start: Start, wanted: NDArray, own_error: NDArray) -> NDArray[np.float64]:
+    """Return the one of `FACTORS` with the smallest expected S² for each liquid, (n,).
 
     Parameters
     ----------
     process
         As `train_knob` returns it.
     start
-        What `respond` needs to know of the liquids.
+        The liquids before their potentials are multiplied.
     wanted
         (n,) ln D* of the atomistic liquid.
     own_error
         (n,) `rdf_error` of the unscaled potential.
     """
-    coarse = respond(process, *start, np.broadcast_to(COARSE_FACTORS, (len(wanted), COARSE_FACTORS.size)))
-    # The change of g is e' |τ|: smooth as a signed quantity, with a kink at τ = 0.
-    signed = coarse.rdf_error * np.sign(np.log(COARSE_FACTORS))
-    log_mobility, moved = (
-        CubicSpline(np.log(COARSE_FACTORS), values, axis=1)(np.log(FACTORS)) for values in (coarse.log_mobility, signed)
+    coarse = respond(
+        process, start, np.ones(len(wanted)), np.broadcast_to(COARSE_FACTORS, (len(wanted), COARSE_FACTORS.size))
     )
-    error = np.hypot(moved, own_error[:, None]) / 0.1
-    score = np.hypot(error, (log_mobility - wanted[:, None]) / np.log(2))
+    # The change of g is e' |τ|: smooth as a signed quantity, with a kink at τ = 0. So are the standard errors.
+    log_mobility, *signed = (
+        CubicSpline(np.log(COARSE_FACTORS), values, axis=1)(np.log(FACTORS))
+        for values in (
+            coarse.log_mobility,
+            *(
+                values * np.sign(np.log(COARSE_FACTORS))
+                for values in (coarse.log_mobility_se, coarse.rdf_error, coarse.rdf_error_se)
+            ),
+        )
+    )
+    mobility_se, moved, moved_se = signed
+    error_squares = moved**2 + moved_se**2 + own_error[:, None] ** 2
+    mobility_squares = (log_mobility - wanted[:, None]) ** 2 + mobility_se**2
+    score_squares = error_squares / 0.1**2 + mobility_squares / np.log(2) ** 2
     # The unscaled potential always may be: a liquid has its g(r).
-    slowest = np.minimum(np.log(LEAST_MOBILITY), start[0])
-    return FACTORS[np.argmin(np.where((log_mobility >= slowest[:, None]) | (FACTORS <= 1), score, np.inf), axis=1)]
+    slowest = np.minimum(np.log(LEAST_MOBILITY), start.log_mobility)
+    allowed = (log_mobility >= slowest[:, None]) | (FACTORS <= 1)
+    return FACTORS[np.argmin(np.where(allowed, score_squares, np.inf), axis=1)]

@@ -11,8 +11,8 @@ from numpy.typing import ArrayLike, NDArray
 from mobcg.errors import InputError, SimulationError
 from mobcg.pair import R_NM, core_index
 from mobcg.predictor.dataset import States
-from mobcg.predictor.features import Structure, describe, excess_energy
-from mobcg.predictor.knob import FACTORS, best_factor, compressibility_factor, knob_inputs, respond
+from mobcg.predictor.features import Structure, describe
+from mobcg.predictor.knob import FACTORS, Start, best_factor, compressibility_factor, respond
 from mobcg.predictor.mobility import (
     THERMOSTATS,
     box_factor,
@@ -190,13 +190,8 @@ def _propose(model: Any, states: States, thermostat: str, pressure_bar: float | 
             thermostat,
         )
     elif "knob" in model.processes:
-        start = (
-            mobility,
-            structure.entropy,
-            excess_energy(potential, structure, states),
-            compressibility_factor(pressure, states),
-        )
-        compromise = _turn_knob(model.processes["knob"], start, states, wanted, own_error, knob)
+        start = Start.of(mobility, potential, structure, states)
+        compromise = _turn_knob(model.processes["knob"], start, pressure, states, wanted, own_error, knob)
         log_alpha_se = np.hypot(mobility_se, compromise.log_mobility_se)
     scaled, expected_bar = potential * compromise.factor[:, None], compromise.pressure_bar
     ramp = _Ramp(zeros, zeros, zeros)
@@ -248,24 +243,23 @@ class _Compromise:
 
 def _turn_knob(
     process: Process,
-    start: tuple[NDArray, NDArray, NDArray, NDArray],
+    start: Start,
+    pressure: NDArray,
     states: States,
     wanted: NDArray,
     own_error: NDArray,
     knob: float,
 ) -> _Compromise:
     factor = np.clip(best_factor(process, start, wanted, own_error) * knob, FACTORS[0], FACTORS[-1])
-    response = respond(process, *start, factor[:, None])
-    inputs = knob_inputs(*start, np.log(factor))
-    slopes_se = process.standard_error(inputs, inputs)
+    response = respond(process, start, compressibility_factor(pressure, states), factor[:, None])
     ideal_bar = ideal_pressure_bar(states.number_density_nm3, states.temperature_k)
     return _Compromise(
         factor,
         response.log_mobility[:, 0],
-        np.abs(np.log(factor)) * slopes_se[:, 0],
+        response.log_mobility_se[:, 0],
         np.hypot(response.rdf_error[:, 0], own_error),
         response.compressibility_factor[:, 0] * ideal_bar,
-        np.abs(np.log(factor)) * slopes_se[:, 2] * factor * ideal_bar,
+        response.compressibility_factor_se[:, 0] * ideal_bar,
     )
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from html import escape
 
 from mobcg.report.release import Release, failures, program_versions, remarks, retries
-from mobcg.report.scores import ERRORS, HEADINGS, SET_PRESSURE, TIE_ERRORS, Score, Summary, table_cells
+from mobcg.report.scores import ERRORS, HEADINGS, ROUGH, SET_PRESSURE, TIE_ERRORS, Score, Summary, table_cells
 from mobcg.schema import TABLES
 
 _STYLE = """
@@ -68,10 +68,7 @@ def page(
         f"<p>{escape(_subtitle(release))}</p>",
     ]
     if rough:
-        parts.append(
-            '<p class="banner" role="alert">Rough numbers: short runs of small boxes, made to show that the chain '
-            "works from end to end. Do not quote them.</p>"
-        )
+        parts.append(f'<p class="banner" role="alert">{escape(ROUGH)}</p>')
     parts += [_contents(illustrations), _scoreboard(scores, summaries, references)]
     parts += [_figure(illustration) for illustration in illustrations]
     parts += [_inventory(release), _failed(release), _provenance(release, command), "</body></html>"]
