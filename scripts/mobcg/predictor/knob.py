@@ -32,7 +32,7 @@ from mobcg.units import BAR_PER_KJ_MOL_NM3, thermal_energy_kj_mol
 # Multiples of U that are considered, and those for which the response is worked out: it is smooth in between. What is
 # learned starts at multiples from 0.7 on and ends at 2.2.
 FACTORS: NDArray[np.float64] = np.round(np.arange(0.7, 2.21, 0.02), 2)
-COARSE_FACTORS: NDArray[np.float64] = np.geomspace(FACTORS[0], FACTORS[-1], 9)
+COARSE_FACTORS: NDArray[np.float64] = np.geomspace(FACTORS[0], FACTORS[-1], 5)
 LEAST_LOG_FACTOR = 0.15
 # Two potentials are multiples of each other when this share of one is the other times a constant.
 SAME_SHAPE = 1e-6
