@@ -110,6 +110,25 @@ def test_the_ramp_for_the_pressure_counts_in_the_error_of_the_structure(model, l
     assert (aimed.pressure_bar_se > plain.pressure_bar_se).all()
 
 
+@pytest.mark.parametrize("thermostat", ["nose_hoover", "dpd"])
+@pytest.mark.parametrize(("error", "verdict"), [(0.1, INSIDE), (0.5, EDGE), (3.0, OUTSIDE)])
+def test_a_liquid_whose_mobility_is_hardly_known_is_not_inside(thermostat, error, verdict, model, liquids):
+    states = states_of(liquids).take([0])
+    structure = describe(states)
+    scores = model.levels.scores(structure.correlation)
+    own = predict_mobility(model.processes["mobility"], scores, structure)[1][0]
+    arrays = model.arrays
+    for name, process in model.processes.items():
+        arrays = arrays | process.with_errors_times(error / own if name == "mobility" else 1e-3).arrays(name)
+    # All but a thousandth of ν is the liquid's own: the error of its mobility is that of α.
+    states = dataclasses.replace(
+        states, diffusion_nm2_ns=propose(model, states, "nose_hoover").diffusion_nm2_ns * 0.999
+    )
+    found = propose(mobcg.Model(model.settings, arrays), states, thermostat)
+    assert found.verdict[0] == verdict
+    assert len(found.reasons[0]) == (verdict != INSIDE)
+
+
 def test_a_high_ramp_is_on_the_edge_and_the_reason_said(model, liquids):
     states = states_of(liquids).take([0])
     low, high = (propose(model, states, "langevin", pressure_bar=pressure) for pressure in (50.0, 2000.0))
@@ -253,8 +272,9 @@ def test_a_rescaling_is_the_reason_that_is_given_and_one_at_the_end_of_its_range
     def told(best):
         distances = Distances(states, best)
         changed = type("Rescaled", (), {"distance": lambda self, structure: distances.distance(structure) / 1.6})()
-        for name in ("processes", "levels", "basis", "residual", "raw_potential", "own_errors", "arrays"):
+        for name in ("levels", "basis", "residual", "raw_potential", "own_errors", "arrays"):
             setattr(changed, name, getattr(model, name))
+        changed.processes = {name: process.with_errors_times(1e-3) for name, process in model.processes.items()}
         return propose(changed, states, "dpd")
 
     kept, ended = told(1.0075), told(1.0225)

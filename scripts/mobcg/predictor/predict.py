@@ -45,6 +45,9 @@ PRESSURES_BAR = (-500.0, 20000.0)
 # moves g(r) by less than a hundredth (`rdf_error`). Linear response holds longer: a run of benzene at 20,000 bar, 5 kT,
 # had the error of 0.018 that was expected.
 LARGEST_RAMP_KT = 2.0
+# Errors of ln α to expect, before any multiple of U: one beyond those of our eight molecules when held out, as a g(r)
+# beside half of its density has, and one with which next to nothing is known.
+ALPHA_ERRORS = (0.25, 1.0)
 # Multiples of g(r) that a wrong normalisation may call for. The distance has narrow minima: first the whole range, then
 # around the best. A change by TAIL_ERROR costs as much as a distance of 1: half of the range. One of up to
 # TAIL_TOLERANCE is what the sampling of a nanosecond leaves open.
@@ -203,7 +206,10 @@ def _propose(model: Any, states: States, thermostat: str, pressure_bar: float | 
     log_alpha = np.where(zeros if friction is None else friction > 0, 0.0, compromise.log_mobility - wanted)
     diffusion = _diffusion(compromise.log_mobility, states)
     distance = model.distance(structure)
-    verdict, reasons = _verdict(distance, rdf_factor, log_ratio, ramp.contact_kt, model.processes.get(thermostat))
+    # What a multiple of U adds to the error of α is a choice, and no sign of a strange liquid.
+    doubt = mobility_se if friction is None else log_alpha_se
+    friction_process = model.processes.get(thermostat)
+    verdict, reasons = _verdict(distance, rdf_factor, log_ratio, ramp.contact_kt, doubt, friction_process)
     return Proposal(
         potential_kj_mol=scaled,
         potential_kj_mol_se=potential_se * compromise.factor[:, None],
@@ -314,7 +320,12 @@ def consistent_tail(model: Any, states: States) -> tuple[States, Structure, NDAr
 
 
 def _verdict(
-    distance: NDArray, rdf_factor: NDArray, log_ratio: NDArray, ramp_kt: NDArray, friction: Process | None
+    distance: NDArray,
+    rdf_factor: NDArray,
+    log_ratio: NDArray,
+    ramp_kt: NDArray,
+    log_alpha_se: NDArray,
+    friction: Process | None,
 ) -> tuple[NDArray[np.str_], list[list[str]]]:
     """Return the verdict on each liquid, (n,), and the reasons where it is not inside."""
     rescaled = np.abs(rdf_factor - 1)
@@ -344,6 +355,13 @@ def _verdict(
             (LARGEST_RAMP_KT, np.inf),
             ramp_kt,
             f"its pressure takes a ramp of {{:.2g}} kT at contact, {LARGEST_RAMP_KT:g} kT at most in ordinary liquids",
+        ),
+        (
+            log_alpha_se,
+            ALPHA_ERRORS,
+            log_alpha_se,
+            f"ln α is known to {{:.2g}} only, {ALPHA_ERRORS[0]:g} in ordinary liquids: do g(r), density and "
+            "temperature belong together?",
         ),
     )
     level, reasons = np.zeros(len(distance), int), [[] for _ in distance]
