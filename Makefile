@@ -1,8 +1,8 @@
-# make release   set up, simulate, train, score: a release directory and a report (SCALE=demo|quick|workstation|paper)
+# make release   set up, simulate, score, train where the scale says so: a release and a report (SCALE=demo|quick|workstation|paper)
 # make test      set up, then every check and test that CI runs
 # make plan      dry run with a summary of each stage
 # make forcematch  force-matched models, their dynamics, studies and transfer alone (SCALE=pilot)
-# make improve   active learning: choose, run and learn from more liquids, round by round, until it stops helping
+# make improve   active learning: choose, run and learn from more liquids, round by round, until it stops helping (SCALE=quick|workstation|paper)
 # make bench     speed and memory against references
 # make doctor    what is installed and what is missing
 SHELL := /bin/bash

@@ -111,6 +111,20 @@ def test_rates_are_those_of_the_benchmarks(tmp_path: Path) -> None:
     assert job_seconds(plan, rates)["invert"] == job_seconds(plan)["invert"]
 
 
+def test_a_model_that_is_taken_over_says_nothing_about_a_training(tmp_path: Path) -> None:
+    plan = plan_of("demo")
+    write_benchmarks(plan, tmp_path, {"train": 6.0, "evaluate": 2.0})
+    rates = measured_rates([plan, plan_of("quick")], tmp_path)
+    assert rates.factors == {"evaluate": pytest.approx(2.0, rel=1e-3)}
+
+
+def test_a_release_with_a_base_holds_that_once_more() -> None:
+    plan = plan_of("demo")
+    costs = {job.rule: cost for job, cost in job_costs(plan)}
+    base = sum(file.stat().st_size for file in Path(plan.config.base_release).rglob("*") if file.is_file())
+    assert base < costs["write_release"].kept_bytes < base + 5e6
+
+
 def test_a_killed_job_and_a_broken_benchmark_do_not_mislead(tmp_path: Path) -> None:
     plan = plan_of("quick")
     write_benchmarks(plan, tmp_path, {"simulate_atomistic": 2.0})

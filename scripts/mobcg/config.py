@@ -459,7 +459,7 @@ class Scale(Section):
     """How much is simulated: one file of config/scale."""
 
     name: Identifier
-    rough: bool = Field(False, description="the report says that the numbers are rough")
+    rough: bool = Field(False, description="data card and report say that what this scale runs is rough")
     extends: Version | None = Field(
         None,
         description="release that the liquids of this scale are added to: it is kept whole, and its models, which "

@@ -21,7 +21,7 @@ from mobcg.jobs import TARGETS, Job, workflow_jobs
 from mobcg.plan import Plan, Spec, canonical_json, expand_shard
 from mobcg.units import FS_PER_PS, number_density_nm3
 
-# Measured on a workstation (GROMACS 2022.5 with SSE4.1, LAMMPS of September 2021) with the scale demo, both its cores
+# Measured on a workstation (GROMACS 2022.5 with SSE4.1, LAMMPS of September 2021) with the scale quick, both its cores
 # at work. Seconds: start of a step (imports, files), of VOTCA's own scripts in each iteration, of the start of a
 # coarse run, of one record in the tables.
 STEP_START_S = 2.0
@@ -54,7 +54,7 @@ FIELD_BYTES = 3e5
 # What starting a job costs beside the step itself: Snakemake alone, and with a scheduler between.
 LOCAL_JOB_S, CLUSTER_JOB_S = 0.5, 6.0
 
-# Bytes, from the finished runs of the scale demo.
+# Bytes, from the finished runs of the scale quick.
 BEAD_FRAME_BYTES = 22
 PACKED_FRAME_BYTES = 11  # as published: rounded, and once more beside the release
 ATOM_BYTES, PICOSECOND_BYTES, RUN_BYTES = 210, 230, 0.17e6
@@ -286,9 +286,21 @@ def _noise_floor(asked: _Asked, molecule: str) -> Cost:
 
 
 def _tables(asked: _Asked, key: str) -> Cost:
+    return _written(asked, "data")
+
+
+def _release(asked: _Asked, key: str) -> Cost:
+    return _written(asked, "")
+
+
+def _written(asked: _Asked, folder: str) -> Cost:
+    """Return the cost of writing all records, and what is in that folder of the base release once more."""
     plan = asked.plan
     records = len(plan.atomistic) + len(plan.inversions) + len(plan.shards) + len(plan.evaluations)
-    return Cost(STEP_START_S + RECORD_S * records, ROW_BYTES * asked.rows)
+    base = plan.config.base_release
+    files = Path(base, folder).rglob("*") if base else ()
+    taken_over = sum(file.stat().st_size for file in files if file.is_file())
+    return Cost(STEP_START_S + RECORD_S * records, ROW_BYTES * asked.rows + taken_over)
 
 
 def _step(asked: _Asked, key: str) -> Cost:
@@ -319,7 +331,7 @@ COSTS: Mapping[str, Callable[[_Asked, str], Cost]] = {
     "propose": _step,
     "noise_floor": _noise_floor,
     "report_force_matching": _report,
-    "write_release": _tables,
+    "write_release": _release,
     "make_report": _report,
 }
 
@@ -352,6 +364,8 @@ def measured_rates(plans: Iterable[Plan], benchmarks: Path, rates: Rates | None 
     for plan in plans:
         for target in TARGETS if plan.forcematch.judgements else TARGETS[:1]:
             for job, cost in job_costs(plan, rates, target):
+                if job.rule == "train" and plan.scale.extends is not None:
+                    continue  # a model that is taken over says nothing about a training
                 seconds = benchmark_seconds(benchmarks / job.rule / f"{job.name}.tsv")
                 if seconds:
                     ratios[job.rule][job.name] = seconds / cost.seconds

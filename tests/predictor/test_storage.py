@@ -1,16 +1,19 @@
 import hashlib
 import json
 import pickle
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
 from safetensors import SafetensorError
 
 from mobcg.database.manifest import checksums_text
 from mobcg.errors import InputError
 from mobcg.predictor.storage import load_model, save_model
 
+REPOSITORY = Path(__file__).parents[2]
 ARRAYS = {
     "weights": np.arange(12.0, dtype=np.float32).reshape(3, 4),
     "half": np.ones(3, np.float16),
@@ -39,6 +42,12 @@ def claim(model_dir, weights: bytes, **changes):
     (model_dir / "model.json").write_text(json.dumps(header))
 
 
+def test_this_code_reads_the_models_of_the_release_that_the_demo_extends():
+    demo = yaml.safe_load((REPOSITORY / "config/scale/demo.yaml").read_text())
+    for model in ("bag2024", "mobcg"):
+        load_model(REPOSITORY / "releases" / demo["extends"] / "models" / model)
+
+
 def test_arrays_come_back_as_they_were(release):
     found = load_model(release / "models/mobcg").arrays
     assert found.keys() == ARRAYS.keys()
@@ -57,7 +66,7 @@ def test_weights_that_meant_something_else_are_refused(release):
     saved = json.loads(header.read_text())
     header.write_text(json.dumps(saved | {"settings": {"processes": []}}))  # as the first ones were
     sign(release)
-    with pytest.raises(InputError, match=r"settings\.format: found 1; allowed: 3\. Another mobcg wrote this model"):
+    with pytest.raises(InputError, match=r"settings\.format: found 1; allowed: 4\. Another mobcg wrote this model"):
         load_model(release / "models/mobcg")
 
 
