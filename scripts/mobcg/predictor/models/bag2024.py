@@ -20,8 +20,8 @@ Adapted to our grid, and nothing else on purpose:
 - With few rows, fewer folds (`folds`) and epochs (`epochs`) may be asked for.
 - Weights are kept as whole numbers of −127 to 127 and one scale for each output of a layer: a quarter of the space, and
   U moves by less than 0.01 kT. A release has `RELEASED["networks"]` of the ten networks, 6 MB: U is then that of the
-  ten within a third of their spread (0.02 kT in the mean, 0.05 at most, on liquids of the scale quick). Scores come from
-  all.
+  ten within a third of their spread (0.02 kT in the mean, 0.05 at most, on liquids of the scale quick). Scores come
+  from all.
 
 U of the training rows is in the core a hundred times that outside it; the second network is trained on it as it is.
 """
