@@ -129,6 +129,14 @@ def test_a_liquid_whose_mobility_is_hardly_known_is_not_inside(thermostat, error
     assert len(found.reasons[0]) == (verdict != INSIDE)
 
 
+def test_a_multiple_that_freezes_the_liquid_is_on_the_edge(model, liquids):
+    states = states_of(liquids).take([0])
+    best, far = (propose(model, states, "nose_hoover", knob=knob) for knob in (1.0, 3.0))
+    assert not any("freeze" in reason for reason in best.reasons[0])
+    assert far.verdict[0] == EDGE
+    assert any("slows it to D* = 0.0" in reason and "freeze near 0.025" in reason for reason in far.reasons[0])
+
+
 def test_a_high_ramp_is_on_the_edge_and_the_reason_said(model, liquids):
     states = states_of(liquids).take([0])
     low, high = (propose(model, states, "langevin", pressure_bar=pressure) for pressure in (50.0, 2000.0))
@@ -158,8 +166,8 @@ def test_the_error_of_alpha_is_that_of_alpha_and_counts_the_error_of_the_knob(mo
     mobility, mobility_se = predict_mobility(
         model.processes["mobility"], model.levels.scores(structure.correlation), structure
     )
-    unscaled = found.potential_kj_mol / found.scale_factor[:, None]
-    inputs = Start.of(mobility, unscaled, structure, slow).inputs(np.log(found.scale_factor))
+    at_rest = propose(model, slow, "dpd", pressure_bar=0.0).potential_kj_mol
+    inputs = Start.of(mobility, at_rest, structure, slow).inputs(np.log(found.scale_factor))
     slope_se = model.processes["knob"].standard_error(inputs, inputs)[:, 0]
     relative = np.hypot(mobility_se, np.log(found.scale_factor) * slope_se)
     np.testing.assert_allclose(found.alpha_se, found.alpha * relative, rtol=1e-6)
@@ -275,11 +283,14 @@ def test_a_rescaling_is_the_reason_that_is_given_and_one_at_the_end_of_its_range
         for name in ("levels", "basis", "residual", "raw_potential", "own_errors", "arrays"):
             setattr(changed, name, getattr(model, name))
         changed.processes = {name: process.with_errors_times(1e-3) for name, process in model.processes.items()}
-        return propose(changed, states, "dpd")
+        return propose(changed, states, "dpd", pressure_bar=None)
 
     kept, ended = told(1.0075), told(1.0225)
     assert (kept.verdict[0], ended.verdict[0]) == (EDGE, OUTSIDE)
     assert "g(r) was rescaled by 1.007" in kept.reasons[0][0]
+    rescaled = describe(dataclasses.replace(states, rdf=states.rdf * kept.rdf_factor[:, None]))
+    own, _ = model.own_errors(rescaled, states, model.residual(rescaled)[1])
+    np.testing.assert_allclose(kept.rdf_error, np.hypot(own, kept.rdf_factor - 1), rtol=1e-6)
     assert any("rescaled by 1.0162" in reason for reason in ended.reasons[0])
 
 

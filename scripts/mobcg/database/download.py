@@ -298,9 +298,7 @@ def _continue_http(url: str, partial: Path, max_bytes: int) -> None:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Command line; prints the directory of the release."""
     parser = argparse.ArgumentParser(prog="mobcg release download", description=__doc__.splitlines()[0])
-    parser.add_argument(
-        "version", help="calendar version such as 2026.12.0, or latest: what latest.json says"
-    )
+    parser.add_argument("version", help="calendar version such as 2026.12.0, or latest: what latest.json says")
     parser.add_argument(
         "--from",
         dest="source",

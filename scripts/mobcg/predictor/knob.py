@@ -3,9 +3,9 @@ r"""The knob of a conservative model, from "structure" to "mobility": how far to
 A pair potential cannot keep g and D both. Multiplying U by s > 1 slows the liquid and sharpens its structure, and no
 better front than that of s is known. What s does is learned from rows whose potentials are multiples of each other:
 with τ = ln s, the changes per τ of ln D*, of g (as `rdf_error`, over what linear response makes of it) and of the
-virial part of the pressure, from mobility, entropy and linear response of the liquid that one starts from. None of
-them feels a slow ramp, so that a potential at any pressure may be the one that one starts from. The default is the s
-with the smallest mean square
+virial part of the pressure, from mobility, entropy and linear response of the liquid that one starts from, which is
+one at no pressure, as those learned from nearly are: at another U has a slow ramp, which these hardly feel. The
+default is the s with the smallest mean square
 
     S(s)² = (e(s)/0.1)² + (ln α(s)/ln 2)²,   e(s)² = e(1)² + (τ e')²,   ln α(s) = ln α(1) + τ (ln D*)'
 
@@ -30,9 +30,10 @@ from mobcg.predictor.response import rdf_response
 from mobcg.units import BAR_PER_KJ_MOL_NM3, thermal_energy_kj_mol
 
 # Multiples of U that are considered, and those for which the response is worked out: it is smooth in between. What is
-# learned starts at multiples from 0.7 on and ends at 2.2.
+# learned starts at multiples from 0.7 on and ends at 2.2: no factor between two of them is larger than `LIMITS` allow.
 FACTORS: NDArray[np.float64] = np.round(np.arange(0.7, 2.21, 0.02), 2)
 COARSE_FACTORS: NDArray[np.float64] = np.geomspace(FACTORS[0], FACTORS[-1], 5)
+LIMITS = (0.5, 3.1)
 LEAST_LOG_FACTOR = 0.15
 # Two potentials are multiples of each other when this share of one is the other times a constant.
 SAME_SHAPE = 1e-6

@@ -39,6 +39,8 @@ LEAST_SHEAR = 1e-3
 # Between a glass and a gas; ln c of any liquid, less what is usual. Only strange input leaves them.
 LOG_MOBILITY = (-12.0, 3.0)
 LOG_CONSTANT = (-2.0, 2.0)
+# Errors of ln D₀ that are followed through the friction: with a larger one nothing is known anyway.
+LARGEST_SHIFT = 1.0
 LENGTH_SCALES = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0)
 NOISES = (1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0)
 SETTINGS: dict[str, Sequence[float]] = {"length_scales": LENGTH_SCALES, "noises": NOISES}
@@ -178,22 +180,27 @@ def predict_friction(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Return γ (1/ps), the standard error of the ln D that results, and ln ν/ν₀, (n,) each.
 
-    γ = (ν − ν₀)/c, with ν of the wanted D, and 0 where D is low enough without; an error of ν₀ counts in the share ν₀/ν
-    that the liquid has of the friction.
+    γ = (ν − ν₀)/c, with ν of the wanted D, and 0 where D is low enough without. An error of ln D₀ changes ν₀ and, as c
+    depends on D₀, what the friction does: both in the same direction.
     """
     kt = thermal_energy_kj_mol(1.0) * states.temperature_k
     wanted = logarithm_of_mobility(states)
     if thermostat == "langevin":
         wanted = wanted - np.log(box_factor(states.n_beads))
+
+    def constant(log_d0: NDArray) -> tuple[NDArray, NDArray]:
+        terms = friction_terms(log_d0, np.maximum(log_d0 - wanted, 0.0), structure, states, thermostat)
+        inputs = np.column_stack([scores, terms])
+        log_c = np.clip(process.mean(inputs, terms)[:, 0], *LOG_CONSTANT)
+        log_c += np.log(usual_constant(log_d0, structure.neighbours, thermostat))
+        return log_c, process.standard_error(inputs, terms)[:, 0]
+
     # ν = (kT/m)/D, in units of 1/τ: 1/D*
     per_tau = np.sqrt(kt / states.mass_g_mol) * states.number_density_nm3 ** (1 / 3)
-    log_ratio = log_mobility - wanted
-    asked = np.maximum(log_ratio, 0.0)
-    terms = friction_terms(log_mobility, asked, structure, states, thermostat)
-    inputs = np.column_stack([scores, terms])
-    log_c = np.clip(process.mean(inputs, terms)[:, 0], *LOG_CONSTANT)
-    log_c += np.log(usual_constant(log_mobility, structure.neighbours, thermostat))
-    log_c_se = process.standard_error(inputs, terms)[:, 0]
-    gamma = np.maximum(np.exp(-wanted) - np.exp(-log_mobility), 0.0) * per_tau / np.exp(log_c)
-    own_share = np.exp(-asked)
-    return gamma, np.hypot((1 - own_share) * log_c_se, own_share * log_mobility_se), log_ratio
+    asked = np.maximum(np.exp(-wanted) - np.exp(-log_mobility), 0.0)
+    log_c, log_c_se = constant(log_mobility)
+    faster = log_mobility + np.minimum(log_mobility_se, LARGEST_SHIFT)
+    total = np.exp(-faster) + asked * np.exp(constant(faster)[0] - log_c)
+    own_se = np.abs(np.log(total) + np.where(asked > 0, wanted, log_mobility))
+    own_share = np.exp(-np.maximum(log_mobility - wanted, 0.0))
+    return asked * per_tau / np.exp(log_c), np.hypot((1 - own_share) * log_c_se, own_se), log_mobility - wanted

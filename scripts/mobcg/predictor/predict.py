@@ -12,7 +12,7 @@ from mobcg.errors import InputError, SimulationError
 from mobcg.pair import R_NM, core_index
 from mobcg.predictor.dataset import States
 from mobcg.predictor.features import Structure, describe
-from mobcg.predictor.knob import FACTORS, Start, best_factor, compressibility_factor, respond
+from mobcg.predictor.knob import LEAST_MOBILITY, LIMITS, Start, best_factor, compressibility_factor, respond
 from mobcg.predictor.mobility import (
     THERMOSTATS,
     box_factor,
@@ -179,6 +179,7 @@ def _propose(model: Any, states: States, thermostat: str, pressure_bar: float | 
     fluid = potential, cavity, states.number_density_nm3, states.temperature_k
     pressure = virial_pressure_bar(*fluid, states.n_beads)
     own_error, own_bar = model.own_errors(structure, states, residual_se)
+    own_error = np.hypot(own_error, rdf_factor - 1)
     wanted, zeros = logarithm_of_mobility(states), np.zeros(len(states))
     compromise = _Compromise(zeros + 1, mobility, zeros, own_error, pressure, zeros)
     friction, log_alpha_se, log_ratio = None, mobility_se, zeros
@@ -193,7 +194,8 @@ def _propose(model: Any, states: States, thermostat: str, pressure_bar: float | 
             thermostat,
         )
     elif "knob" in model.processes:
-        start = Start.of(mobility, potential, structure, states)
+        at_rest = potential + pressure_correction_kj_mol(-pressure, *fluid)
+        start = Start.of(mobility, at_rest, structure, states)
         compromise = _turn_knob(model.processes["knob"], start, pressure, states, wanted, own_error, knob)
         log_alpha_se = np.hypot(mobility_se, compromise.log_mobility_se)
     scaled, expected_bar = potential * compromise.factor[:, None], compromise.pressure_bar
@@ -206,10 +208,13 @@ def _propose(model: Any, states: States, thermostat: str, pressure_bar: float | 
     log_alpha = np.where(zeros if friction is None else friction > 0, 0.0, compromise.log_mobility - wanted)
     diffusion = _diffusion(compromise.log_mobility, states)
     distance = model.distance(structure)
-    # What a multiple of U adds to the error of α is a choice, and no sign of a strange liquid.
-    doubt = mobility_se if friction is None else log_alpha_se
+    # What a multiple of U adds to the error of α is a choice, and no sign of a strange liquid; nor does a friction that
+    # leaves the liquid little of its own mobility make it less strange.
+    doubt = mobility_se if friction is None else np.maximum(mobility_se, log_alpha_se)
     friction_process = model.processes.get(thermostat)
-    verdict, reasons = _verdict(distance, rdf_factor, log_ratio, ramp.contact_kt, doubt, friction_process)
+    # A multiple of 1 freezes nothing: the liquid has its g(r).
+    slowed_to = np.where(compromise.factor > 1, np.exp(compromise.log_mobility), np.inf)
+    verdict, reasons = _verdict(distance, rdf_factor, log_ratio, ramp.contact_kt, doubt, slowed_to, friction_process)
     return Proposal(
         potential_kj_mol=scaled,
         potential_kj_mol_se=potential_se * compromise.factor[:, None],
@@ -256,7 +261,7 @@ def _turn_knob(
     own_error: NDArray,
     knob: float,
 ) -> _Compromise:
-    factor = np.clip(best_factor(process, start, wanted, own_error) * knob, FACTORS[0], FACTORS[-1])
+    factor = np.clip(best_factor(process, start, wanted, own_error) * knob, *LIMITS)
     response = respond(process, start, compressibility_factor(pressure, states), factor[:, None])
     ideal_bar = ideal_pressure_bar(states.number_density_nm3, states.temperature_k)
     return _Compromise(
@@ -325,6 +330,7 @@ def _verdict(
     log_ratio: NDArray,
     ramp_kt: NDArray,
     log_alpha_se: NDArray,
+    slowed_to: NDArray,
     friction: Process | None,
 ) -> tuple[NDArray[np.str_], list[list[str]]]:
     """Return the verdict on each liquid, (n,), and the reasons where it is not inside."""
@@ -362,6 +368,12 @@ def _verdict(
             log_alpha_se,
             f"ln α is known to {{:.2g}} only, {ALPHA_ERRORS[0]:g} in ordinary liquids: do g(r), density and "
             "temperature belong together?",
+        ),
+        (
+            LEAST_MOBILITY - slowed_to,
+            (0.0, np.inf),
+            slowed_to,
+            f"this multiple of U slows it to D* = {{:.2g}}, and liquids freeze near {LEAST_MOBILITY:g}",
         ),
     )
     level, reasons = np.zeros(len(distance), int), [[] for _ in distance]

@@ -226,8 +226,8 @@ def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callabl
         "levels.centre": levels.centre,
         "levels.axes": levels.axes,
         "distance_scale": np.array(_distance_scale(scores, groups)),
-        "rdf_error_per_kt": np.array(np.median(rdf_errors / spread)),
-        # Root mean squares, as a standard error is: few liquids have most of this error.
+        # Root mean squares, as a standard error is: few liquids have most of these errors.
+        "rdf_error_per_kt": np.array(np.sqrt(np.sum(rdf_errors**2) / np.sum(spread**2))),
         "pressure_error_per_kt": np.array(np.sqrt(np.sum(pressure_errors**2) / np.sum(spread**2))),
     }
     for name, (process, _) in found.items():
