@@ -290,10 +290,10 @@ def test_shards_are_filled_over_the_potentials_of_one_molecule(scale: str) -> No
     assert sum(len(shards_of(plan, molecule)) for molecule in plan.molecules) == len(plan.shards)
     for molecule in plan.molecules:
         sizes = [sum(part["count"] for part in shard["parts"]) for shard in shards_of(plan, molecule)]
-        assert set(sizes[:-1]) <= {section.records_per_shard}
+        assert set(sizes[:-2]) <= {section.records_per_shard}
         potentials = 1 + plan.scale.synthetic.draws.get(molecule, 0)
         each = section.records_per_potential + section.perturbed_records_per_potential
-        assert sum(sizes) == potentials * each
+        assert sum(sizes) == potentials * each + section.uncorrected_records_per_potential
     # Every draw of every potential once: pristine first, then the synthetic ones, then all that is perturbed.
     parts = [part for shard in shards_of(plan, "ethylbenzene") for part in shard["parts"]]
     kinds = [part.get("perturbed", False) for part in parts]
@@ -308,6 +308,25 @@ def test_shards_are_filled_over_the_potentials_of_one_molecule(scale: str) -> No
             for draw in range(part["first"], part["first"] + part["count"])
         ]
         assert drawn == list(range(count))
+
+
+def test_potentials_without_pressure_correction_have_runs_where_they_are_asked_for(tmp_path: Path) -> None:
+    scale = yaml.safe_load(Path("config/scale/workstation.yaml").read_text())
+    plans = []
+    for count in (0, 7):
+        scale["coarse"]["uncorrected_records_per_potential"] = count
+        scale["name"] = f"with-{count}"
+        path = tmp_path / f"with-{count}.yaml"
+        path.write_text(yaml.safe_dump(scale))
+        plans.append(plan_of(str(path)))
+    without, some = plans
+    added = {name: shard for name, shard in some.shards.items() if name not in without.shards}
+    assert set(without.shards) < set(some.shards)
+    assert len(added) == 8
+    for shard in added.values():
+        (part,) = shard["parts"]
+        assert (part["first"], part["count"]) == (0, 7)
+        assert not some.inversion_spec(part["parent_id"])["pressure_correction"]
 
 
 def test_the_paper_scale_is_few_jobs() -> None:

@@ -185,6 +185,9 @@ class Coarse(Section):
     perturbed_records_per_potential: Annotated[int, Field(ge=0)] = Field(
         0, description="further runs of each potential, each with a smooth random change of U"
     )
+    uncorrected_records_per_potential: Annotated[int, Field(ge=0)] = Field(
+        0, description="runs of each potential without pressure correction (inversion.also_uncorrected)"
+    )
     perturbation: Perturbation = Perturbation()
 
     @model_validator(mode="after")

@@ -477,10 +477,11 @@ def build_plan(
             )
         parent_id, parent = _inversion(scale, molecule, list(replicas), scale.inversion.pressure_correction)
         inversions[parent_id] = parent
-        parents = [parent_id]
+        parents, uncorrected_parents = [parent_id], []
         if scale.inversion.also_uncorrected and scale.inversion.pressure_correction:
             uncorrected_id, uncorrected = _inversion(scale, molecule, list(replicas), False)
             inversions[uncorrected_id] = uncorrected
+            uncorrected_parents.append(uncorrected_id)
         for model in scale.evaluation.models:
             evaluations[f"{name}.{model}"] = _evaluation(scale, molecule, model, parent_id)
         for model in scale.forcematch.models:
@@ -494,7 +495,7 @@ def build_plan(
             synthetic_id, inversion = _inversion(scale, molecule, list(run), scale.inversion.pressure_correction)
             inversions[synthetic_id] = inversion
             parents.append(synthetic_id)
-        shards |= _shards(scale, molecule, parents)
+        shards |= _shards(scale, molecule, parents, uncorrected_parents)
     prior_shards = _prior_shards(scale, chosen)
     complete = frozenset(
         shard_id
@@ -631,8 +632,11 @@ def _inversion(
     return run_id(spec), spec
 
 
-def _shards(scale: Scale, molecule: Molecule, parents: list[str]) -> dict[str, Spec]:
-    """Return the shards of one molecule, each filled in the order of its potentials: the draws, then the perturbed."""
+def _shards(scale: Scale, molecule: Molecule, parents: list[str], uncorrected: list[str]) -> dict[str, Spec]:
+    """Return the shards of one molecule, each filled in the order of its potentials: the draws, then the perturbed.
+
+    Draws of potentials without pressure correction fill shards of their own.
+    """
     section = scale.coarse
     blocks: list[tuple[Spec, int]] = [({"parent_id": name}, section.records_per_potential) for name in parents]
     blocks += [({"parent_id": name, "perturbed": True}, section.perturbed_records_per_potential) for name in parents]
@@ -647,9 +651,10 @@ def _shards(scale: Scale, molecule: Molecule, parents: list[str]) -> dict[str, S
         "production_ps_100",
         "perturbation",
     )
+    apart = [({"parent_id": name}, section.uncorrected_records_per_potential) for name in uncorrected]
     specs = (
         {"kind": "shard", "temperature_k": molecule.temperature_k, "parts": parts, "sampling": sampling}
-        for parts in _cut(blocks, section.records_per_shard)
+        for parts in _cut(blocks, section.records_per_shard) + _cut(apart, section.records_per_shard)
     )
     return {run_id(spec): spec for spec in specs}
 
