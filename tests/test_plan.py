@@ -294,8 +294,12 @@ def test_shards_are_filled_over_the_potentials_of_one_molecule(scale: str) -> No
         potentials = 1 + plan.scale.synthetic.draws.get(molecule, 0)
         each = section.records_per_potential + section.perturbed_records_per_potential
         assert sum(sizes) == potentials * each + section.uncorrected_records_per_potential
-    # Every draw of every potential once: pristine first, then the synthetic ones, then all that is perturbed.
-    parts = [part for shard in shards_of(plan, "ethylbenzene") for part in shard["parts"]]
+    # Every draw of every potential once: pristine first, then the synthetic ones, then all that is perturbed; those
+    # without pressure correction apart.
+    every = [part for shard in shards_of(plan, "ethylbenzene") for part in shard["parts"]]
+    parts = [part for part in every if plan.inversion_spec(part["parent_id"])["pressure_correction"]]
+    assert every[: len(parts)] == parts
+    assert sum(part["count"] for part in every[len(parts) :]) == section.uncorrected_records_per_potential
     kinds = [part.get("perturbed", False) for part in parts]
     assert kinds == sorted(kinds)
     pristine = plan.evaluations["ethylbenzene.ibi"]["parent_potential_id"]
