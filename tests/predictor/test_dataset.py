@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from mobcg.errors import InputError
-from mobcg.predictor.dataset import data_hash, families, merge_masses, read_liquids, structure_rows
+from mobcg.predictor.dataset import data_hash, merge_masses, read_liquids, structure_rows
 from tests.predictor.cases import with_friction, write_tables
 
 
@@ -84,11 +84,3 @@ def test_data_hash_sees_training_data_and_no_test_row(liquids):
     assert data_hash(dataclasses.replace(liquids, rdf=changed), split) == reference
     changed[-1] += 0.1
     assert data_hash(dataclasses.replace(liquids, rdf=changed), split) != reference
-
-
-def test_rows_of_one_molecule_are_one_family_whatever_their_potentials(liquids):
-    parents = np.array([f"p{number}" for number in range(len(liquids))])
-    molecules = np.where(np.arange(len(liquids)) < 6, "benzene", "")
-    found = families(dataclasses.replace(liquids, parent_potential_id=parents, parent_molecule_id=molecules))
-    assert len(set(found[:6])) == 1
-    assert len(set(found)) == len(liquids) - 5

@@ -126,9 +126,9 @@ def test_mobcg_record_tells_what_a_random_split_would_have_said(liquids):
     history = mobcg.train(liquids, mobcg.DEFAULTS, 1, silent).history
     # Every row has two copies with other masses: left out alone, it is known already.
     assert history["splits"]["rows_left_out_kt"] < 0.3 * history["splits"]["parents_left_out_kt"]
-    families = [point["parents"] for point in history["learning_curve"]]
-    assert families == sorted(set(families))
-    assert families[-1] == 3
+    parents = [point["parents"] for point in history["learning_curve"]]
+    assert parents == sorted(set(parents))
+    assert parents[-1] == 6
     assert history["learning_curve"][-1]["error_kt"] == pytest.approx(history["left_out_error_kt"])
     assert sum(history["reliability"]["potential_kt"]["rows"]) == 6
 

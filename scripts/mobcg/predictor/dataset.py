@@ -210,16 +210,6 @@ def merge_masses(liquids: Liquids) -> Liquids:
     return merged
 
 
-def families(liquids: Liquids) -> NDArray[np.intp]:
-    """Return what is left out together, as numbers from 0, (n,): a molecule with all its rows, or a parent potential.
-
-    What is asked of a model later is a molecule that it never saw. The order of the numbers means nothing.
-    """
-    molecules = np.array([hashlib.sha256(name.encode()).hexdigest()[:16] for name in liquids.parent_molecule_id])
-    names = np.where(liquids.parent_molecule_id == "", liquids.parent_potential_id, molecules)
-    return np.unique(names, return_inverse=True)[1]
-
-
 def data_hash(liquids: Liquids, split: NDArray) -> str:
     """Return the SHA-256 of everything that training sees, test rows left out."""
     seen = liquids.take(split != "test")

@@ -29,7 +29,7 @@ from numpy.typing import NDArray
 
 from mobcg.observables import rdf_error
 from mobcg.pair import CUTOFF_NM, R_NM, TAPER_WIDTH_NM
-from mobcg.predictor.dataset import Liquids, States, families, merge_masses, structure_rows
+from mobcg.predictor.dataset import Liquids, States, merge_masses, structure_rows
 from mobcg.predictor.features import Basis, Structure, describe
 from mobcg.predictor.knob import train_knob
 from mobcg.predictor.mobility import THERMOSTATS, train_friction, train_mobility
@@ -47,7 +47,7 @@ CARD = (
 )
 # Raised when weights of before no longer mean the same.
 FORMAT = 4
-# Chosen among these by leaving out families: length scale of the Matérn kernel, noise over signal variance.
+# Chosen among these by leaving out parent potentials: length scale of the Matérn kernel, noise over signal variance.
 DEFAULTS: dict[str, Any] = {"length_scales": [0.6, 1.2, 2.4, 4.8, 9.6], "noises": [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0]}
 # Of the distances of held-out liquids to the nearest training liquid: the one that counts as distance 1.
 DISTANCE_QUANTILE = 0.95
@@ -154,7 +154,7 @@ class Lesson:
     basis, scores
         Principal components, and (n, c) coordinates in them.
     groups
-        (n,): what is left out together, `mobcg.predictor.dataset.families`.
+        (n,): number of the parent potential.
     residuals, weights
         (n, 160) on the reduced grid: the residual of U/kT, and how much an error of it matters.
     """
@@ -178,20 +178,20 @@ class Lesson:
             structure,
             basis,
             basis.scores(structure.curves),
-            families(merged),
+            np.unique(merged.parent_potential_id, return_inverse=True)[1],
             _residuals(merged, structure),
             potential_weights(structure, merged.number_density_nm3),
         )
 
     def learn(self, settings: dict[str, Any]) -> tuple[Process, LeftOut]:
-        """Return the process of the residual, and its errors with each family left out."""
+        """Return the process of the residual, and its errors with each parent potential left out."""
         return fit(self.scores, self.residuals, self.groups, settings, weights=self.weights)
 
 
 def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callable[[str], None]) -> Model:
     """Return the model of the liquids.
 
-    Errors of U/kT are weighted by x² g; every choice is made by leaving out whole `families`. `seed` only draws the
+    Errors of U/kT are weighted by x² g; every choice is made by leaving out parent potentials. `seed` only draws the
     liquids of the learning curve and of the compared splits, which the history tells: no array depends on it.
     """
     lesson = Lesson.of(liquids)
@@ -208,11 +208,11 @@ def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callabl
     potential = found["structure"][1]
     closure_error = _mean_weighted_rms(residuals, weights)
     report(
-        f"{len(merged)} liquids of {groups.max() + 1} families; error of U with its family left out "
+        f"{len(merged)} liquids of {groups.max() + 1} parent potentials; error of U with its parent left out "
         f"{potential.score:.4f} kT (closure alone {closure_error:.4f} kT)"
     )
     for name, (process, left_out) in found.items():
-        report(f"{name}: {state(process)}, error with its family left out {left_out.score:.4f}")
+        report(f"{name}: {state(process)}, error with its parent left out {left_out.score:.4f}")
     # Each x has a scale of its own; this one makes the error bar of the whole curve, weighted as errors are, right too.
     whole = np.sqrt(
         np.sum(_rms(potential.errors, weights) ** 2) / np.sum(_rms(potential.standard_errors, weights) ** 2)
@@ -234,7 +234,7 @@ def train(liquids: Liquids, settings: dict[str, Any], seed: int, report: Callabl
         arrays |= process.arrays(name)
     history = {
         "liquids": len(merged),
-        "families": int(groups.max() + 1),
+        "parent_potentials": int(groups.max() + 1),
         "left_out_error_kt": potential.score,
         "closure_error_kt": closure_error,
         "left_out_rdf_error_linear_response": float(np.mean(rdf_errors)),
@@ -284,7 +284,7 @@ def _mean_weighted_rms(errors: NDArray, weights: NDArray) -> float:
 
 
 def _distance_scale(scores: NDArray, groups: NDArray) -> float:
-    """Return the distance that holds most held-out liquids: to the nearest liquid of another family."""
+    """Return the distance that holds most held-out liquids: to the nearest liquid of another parent potential."""
     squared = squared_distances(scores, scores)
     other = groups[:, None] != groups[None, :]
     if not other.any():
@@ -313,14 +313,14 @@ def _errors_of_runs(
 def _learning_curve(
     process: Process, scores: NDArray, residuals: NDArray, weights: NDArray, groups: NDArray, seed: int
 ) -> list[dict[str, float]]:
-    """Return the error of U/kT with its family left out when only part of the families is there.
+    """Return the error of U/kT with its parent left out when only part of the parent potentials is there.
 
     Parts are nested, drawn at random; length scale and noise are those of all.
     """
-    families = np.random.default_rng(seed).permutation(groups.max() + 1)
+    parents = np.random.default_rng(seed).permutation(groups.max() + 1)
     curve = []
     for fraction in CURVE_FRACTIONS:
-        rows = np.flatnonzero(np.isin(groups, families[: max(2, round(fraction * families.size))]))
+        rows = np.flatnonzero(np.isin(groups, parents[: max(2, round(fraction * parents.size))]))
         matrix = kernel((scores[rows], None), (scores[rows], None), process.length_scale)
         errors = leave_groups_out(matrix + process.noise * np.eye(rows.size), residuals[rows], groups[rows])
         found = _mean_weighted_rms(errors, weights[rows])
