@@ -289,11 +289,16 @@ def test_shards_are_filled_over_the_potentials_of_one_molecule(scale: str) -> No
     section = plan.scale.coarse
     assert sum(len(shards_of(plan, molecule)) for molecule in plan.molecules) == len(plan.shards)
     for molecule in plan.molecules:
-        sizes = [sum(part["count"] for part in shard["parts"]) for shard in shards_of(plan, molecule)]
-        assert set(sizes[:-2]) <= {section.records_per_shard}
         potentials = 1 + plan.scale.synthetic.draws.get(molecule, 0)
         each = section.records_per_potential + section.perturbed_records_per_potential
-        assert sum(sizes) == potentials * each + section.uncorrected_records_per_potential
+        for corrected, records in ((True, potentials * each), (False, section.uncorrected_records_per_potential)):
+            sizes = [
+                sum(part["count"] for part in shard["parts"])
+                for shard in shards_of(plan, molecule)
+                if plan.inversion_spec(shard["parts"][0]["parent_id"])["pressure_correction"] == corrected
+            ]
+            assert set(sizes[:-1]) <= {section.records_per_shard}
+            assert sum(sizes) == records
     # Every draw of every potential once: pristine first, then the synthetic ones, then all that is perturbed; those
     # without pressure correction apart.
     every = [part for shard in shards_of(plan, "ethylbenzene") for part in shard["parts"]]

@@ -45,8 +45,8 @@ from mobcg.units import NM2_NS_PER_NM2_PS, reduced_time_ps
 
 SIZE_CATEGORIES = ((1_000, "n<1K"), (10_000, "1K<n<10K"), (100_000, "10K<n<100K"), (1_000_000, "100K<n<1M"))
 ROUGH = (
-    "**What this scale ran itself is rough: short runs, made to show that the chain works. Rows that were taken over "
-    "from a base release are as good as they are there.**\n\n"
+    "What this scale ran itself is rough: short runs of small boxes, made to show that the chain works. Do not quote "
+    "it. Rows that were taken over from a base release are as good as they are there."
 )
 NEOPENTANE = "- Neopentane boils below this temperature; its liquid here is metastable, a model liquid.\n"
 SCORES_NOTE = """\
@@ -133,7 +133,7 @@ def _card(directory: Path, footer: dict[str, str]) -> str:
     template = Template(resources.files(__package__).joinpath("card.md").read_text(encoding="utf-8"))
     return template.substitute(
         title=TITLE,
-        rough=ROUGH if "rough" in footer else "",
+        rough=f"**{ROUGH}**\n\n" if "rough" in footer else "",
         summary=summary(pq.read_metadata(_path(directory, "evaluation")).num_rows),
         version=footer["data_version"],
         schema_version=footer["schema_version"],

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
+from mobcg.database.card import ROUGH
 from mobcg.report.release import Release, failures, program_versions, remarks, retries
-from mobcg.report.scores import ERRORS, HEADINGS, ROUGH, SET_PRESSURE, TIE_ERRORS, Score, Summary, table_cells
+from mobcg.report.scores import ERRORS, HEADINGS, SET_PRESSURE, TIE_ERRORS, Score, Summary, table_cells
 from mobcg.schema import TABLES
 
 _STYLE = """

@@ -9,6 +9,7 @@ from dataclasses import dataclass, fields, replace
 
 import numpy as np
 
+from mobcg.database.card import ROUGH
 from mobcg.report.liquids import ALL_ATOM, Liquid, is_own_choice, mean_of, variant_label
 from mobcg.report.release import Row
 from mobcg.schema import MODELS
@@ -20,10 +21,6 @@ ERRORS = (
     "Standard errors: the larger of what the replicas scatter and what their own errors say; the error of D_AA and the "
     "noise of g_AA, which all share, do not shrink with their number. That of S is by how much those of e and α change "
     "it. S is never negative, so that noise raises it."
-)
-ROUGH = (
-    "What this scale ran itself is rough: short runs of small boxes, made to show that the chain works. Do not quote "
-    "it. Rows that were taken over from a base release are as good as they are there."
 )
 SET_PRESSURE = "The pressure of the all-atom row is the one set, at whose density every model is run."
 
