@@ -9,6 +9,8 @@ import numpy as np
 
 from mobcg.pair import R_NM, taper
 from mobcg.predictor.dataset import Liquids
+from mobcg.predictor.features import describe
+from mobcg.predictor.knob import Start
 from mobcg.records import write_rows
 from mobcg.units import thermal_energy_kj_mol
 
@@ -73,16 +75,17 @@ def with_friction(liquids: Liquids, constants: dict[str, float], frictions_1_ps=
     return Liquids(**{name: np.concatenate([getattr(part, name) for part in parts]) for name in names})
 
 
-def with_multiples(liquids: Liquids, factors=(1.3, 1.7, 2.2), slope=-1.5) -> Liquids:
-    """The liquids and runs of multiples s of their potentials, with ln D falling by `slope` per ln s."""
+def with_multiples(liquids: Liquids, factors=(1.3, 1.7, 2.2), slowing=12.0) -> Liquids:
+    """The liquids and runs of multiples s of their potentials: ln D falls per ln s by so much of the response of g."""
     first = liquids.take(np.arange(len(liquids)) % 3 == 0)
+    response = Start.of(np.zeros(len(first)), first.potential_kj_mol, describe(first), first).rdf_response
     parts = [liquids]
     for factor in factors:
         potential = factor * first.potential_kj_mol
         changed = {
             "potential_kj_mol": potential,
             "rdf": np.exp(-potential / thermal_energy_kj_mol(TEMPERATURE_K)),
-            "diffusion_nm2_ns": first.diffusion_nm2_ns * factor**slope,
+            "diffusion_nm2_ns": first.diffusion_nm2_ns * factor ** (-slowing * response),
             "potential_id": np.array([f"{name}x{factor}" for name in first.potential_id]),
             "run_id": np.array([f"s{factor:.1f}{name[4:]}" for name in first.run_id]),
         }

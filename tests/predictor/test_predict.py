@@ -9,7 +9,7 @@ from mobcg.observables import finite_size_factor, rdf_error
 from mobcg.predictor.closure import infinite_rdf
 from mobcg.predictor.dataset import States, structure_rows
 from mobcg.predictor.features import describe
-from mobcg.predictor.knob import Start
+from mobcg.predictor.knob import Start, respond
 from mobcg.predictor.mobility import largest_log_ratio, predict_mobility
 from mobcg.predictor.models import mobcg
 from mobcg.predictor.predict import EDGE, INSIDE, OUTSIDE, consistent_tail, one_state, propose
@@ -137,6 +137,14 @@ def test_a_multiple_that_freezes_the_liquid_is_on_the_edge(model, liquids):
     assert any("slows it to D* = 0.0" in reason and "freeze near 0.025" in reason for reason in far.reasons[0])
 
 
+def test_a_multiple_beyond_those_learned_from_is_on_the_edge(model, liquids):
+    best = float(propose(model, (states := states_of(liquids).take([0])), "nose_hoover").scale_factor[0])
+    for factor, beyond in ((0.65, True), (0.75, False), (2.1, False), (2.3, True)):
+        found = propose(model, states, "nose_hoover", knob=factor / best)
+        assert any("beyond the multiples" in reason for reason in found.reasons[0]) == beyond
+        assert not beyond or found.verdict[0] == EDGE
+
+
 def test_a_high_ramp_is_on_the_edge_and_the_reason_said(model, liquids):
     states = states_of(liquids).take([0])
     low, high = (propose(model, states, "langevin", pressure_bar=pressure) for pressure in (50.0, 2000.0))
@@ -160,16 +168,18 @@ def test_a_knob_that_is_no_multiple_is_refused(knob, model, liquids):
 
 def test_the_error_of_alpha_is_that_of_alpha_and_counts_the_error_of_the_knob(model, liquids):
     # The knob of the made-up rows answers as exactly as they were made.
-    model = mobcg.Model(model.settings, model.arrays | model.processes["knob"].with_errors_times(2000).arrays("knob"))
+    model = mobcg.Model(model.settings, model.arrays | model.processes["knob"].with_errors_times(20).arrays("knob"))
     slow = states_of(liquids, diffusion_nm2_ns=liquids.diffusion_nm2_ns / 2.5)
     found, structure = propose(model, slow, "nose_hoover", pressure_bar=None), describe(slow)
     mobility, mobility_se = predict_mobility(
         model.processes["mobility"], model.levels.scores(structure.correlation), structure
     )
     at_rest = propose(model, slow, "dpd", pressure_bar=0.0).potential_kj_mol
-    inputs = Start.of(mobility, at_rest, structure, slow).inputs(np.log(found.scale_factor))
-    slope_se = model.processes["knob"].standard_error(inputs, inputs)[:, 0]
-    relative = np.hypot(mobility_se, np.log(found.scale_factor) * slope_se)
+    own_error = propose(model, slow, "dpd", pressure_bar=None).rdf_error
+    start = Start.of(mobility, at_rest, structure, slow, own_error)
+    response = respond(model.processes["knob"], start, np.ones(len(slow)), found.scale_factor[:, None])
+    changed_se = np.hypot(response.log_mobility_se, response.own_log_mobility_se)[:, 0]
+    relative = np.hypot(mobility_se, changed_se)
     np.testing.assert_allclose(found.alpha_se, found.alpha * relative, rtol=1e-6)
     np.testing.assert_allclose(found.diffusion_nm2_ns_se, found.diffusion_nm2_ns * relative, rtol=1e-6)
     assert (np.abs(found.alpha - 1) > 0.1).all()

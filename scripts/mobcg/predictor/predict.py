@@ -12,7 +12,7 @@ from mobcg.errors import InputError, SimulationError
 from mobcg.pair import R_NM, core_index
 from mobcg.predictor.dataset import States
 from mobcg.predictor.features import Structure, describe
-from mobcg.predictor.knob import LEAST_MOBILITY, LIMITS, Start, best_factor, compressibility_factor, respond
+from mobcg.predictor.knob import FACTORS, LEAST_MOBILITY, LIMITS, Start, best_factor, compressibility_factor, respond
 from mobcg.predictor.mobility import (
     THERMOSTATS,
     box_factor,
@@ -195,8 +195,8 @@ def _propose(model: Any, states: States, thermostat: str, pressure_bar: float | 
         )
     elif "knob" in model.processes:
         at_rest = potential + pressure_correction_kj_mol(-pressure, *fluid)
-        start = Start.of(mobility, at_rest, structure, states)
-        compromise = _turn_knob(model.processes["knob"], start, pressure, states, wanted, own_error, knob)
+        start = Start.of(mobility, at_rest, structure, states, own_error)
+        compromise = _turn_knob(model.processes["knob"], start, pressure, states, wanted, knob)
         log_alpha_se = np.hypot(mobility_se, compromise.log_mobility_se)
     scaled, expected_bar = potential * compromise.factor[:, None], compromise.pressure_bar
     ramp = _Ramp(zeros, zeros, zeros)
@@ -214,7 +214,9 @@ def _propose(model: Any, states: States, thermostat: str, pressure_bar: float | 
     friction_process = model.processes.get(thermostat)
     # A multiple of 1 freezes nothing: the liquid has its g(r).
     slowed_to = np.where(compromise.factor > 1, np.exp(compromise.log_mobility), np.inf)
-    verdict, reasons = _verdict(distance, rdf_factor, log_ratio, ramp.contact_kt, doubt, slowed_to, friction_process)
+    verdict, reasons = _verdict(
+        distance, rdf_factor, log_ratio, ramp.contact_kt, doubt, compromise.factor, slowed_to, friction_process
+    )
     return Proposal(
         potential_kj_mol=scaled,
         potential_kj_mol_se=potential_se * compromise.factor[:, None],
@@ -258,17 +260,16 @@ def _turn_knob(
     pressure: NDArray,
     states: States,
     wanted: NDArray,
-    own_error: NDArray,
     knob: float,
 ) -> _Compromise:
-    factor = np.clip(best_factor(process, start, wanted, own_error) * knob, *LIMITS)
+    factor = np.clip(best_factor(process, start, wanted) * knob, *LIMITS)
     response = respond(process, start, compressibility_factor(pressure, states), factor[:, None])
     ideal_bar = ideal_pressure_bar(states.number_density_nm3, states.temperature_k)
     return _Compromise(
         factor,
         response.log_mobility[:, 0],
-        response.log_mobility_se[:, 0],
-        np.hypot(response.rdf_error[:, 0], own_error),
+        np.hypot(response.log_mobility_se, response.own_log_mobility_se)[:, 0],
+        np.hypot(response.rdf_error, response.own_rdf_error)[:, 0],
         response.compressibility_factor[:, 0] * ideal_bar,
         response.compressibility_factor_se[:, 0] * ideal_bar,
     )
@@ -330,6 +331,7 @@ def _verdict(
     log_ratio: NDArray,
     ramp_kt: NDArray,
     log_alpha_se: NDArray,
+    factor: NDArray,
     slowed_to: NDArray,
     friction: Process | None,
 ) -> tuple[NDArray[np.str_], list[list[str]]]:
@@ -368,6 +370,12 @@ def _verdict(
             log_alpha_se,
             f"ln α is known to {{:.2g}} only, {ALPHA_ERRORS[0]:g} in ordinary liquids: do g(r), density and "
             "temperature belong together?",
+        ),
+        (
+            np.maximum(factor / FACTORS[-1], FACTORS[0] / factor) - 1,
+            (1e-9, np.inf),
+            factor,
+            f"U × {{:.3g}} is beyond the multiples that were learned from, {FACTORS[0]:g} to {FACTORS[-1]:g}",
         ),
         (
             LEAST_MOBILITY - slowed_to,

@@ -46,7 +46,7 @@ CARD = (
     "structure alone; D enters through the friction (mobcg_dpd, mobcg_langevin), or the multiple of U (mobcg)."
 )
 # Raised when weights of before no longer mean the same.
-FORMAT = 4
+FORMAT = 5
 # Chosen among these by leaving out parent potentials: length scale of the Matérn kernel, noise over signal variance.
 DEFAULTS: dict[str, Any] = {"length_scales": [0.6, 1.2, 2.4, 4.8, 9.6], "noises": [1e-4, 1e-3, 1e-2, 1e-1, 1.0, 10.0]}
 # Of the distances of held-out liquids to the nearest training liquid: the one that counts as distance 1.
