@@ -75,3 +75,23 @@ def test_gates_close_the_page(page) -> None:
 def test_no_release_is_a_message(tmp_path, capsys) -> None:
     assert main(["--release", str(tmp_path / "none"), "--out", str(tmp_path)]) == 2
     assert "none" in capsys.readouterr().err
+
+
+def test_densities_at_1_atm_stand_beside_the_atomistic_one(page, tables) -> None:
+    def of(table, column, molecule, **wanted):
+        rows = [row for row in tables[table] if row["molecule_id"] == molecule]
+        return np.mean([row[column] for row in rows if all(row[name] == value for name, value in wanted.items())])
+
+    deviation = {
+        name: of("evaluation", "density_1atm_kg_m3", name, model="mobcg") / of("atomistic", "density_kg_m3", name) - 1
+        for name in dict.fromkeys(row["molecule_id"] for row in tables["evaluation"])
+    }
+    densities = section(page, "Density at 1 atm")
+    names, line = (
+        [cell.strip() for cell in next(x for x in densities.splitlines() if x.startswith(start)).split("|")]
+        for start in ("| liquid |", "| benzene |")
+    )
+    found = line[names.index("mobcg")].split("±")[0].replace("−", "-")
+    assert float(found) == pytest.approx(100 * deviation["benzene"], abs=0.05)
+    near = sum(abs(value) <= 0.02 for value in deviation.values())
+    assert f"mobcg in {near} of {len(deviation)}" in densities

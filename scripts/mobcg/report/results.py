@@ -27,6 +27,9 @@ from mobcg.report.style import Exhibit, drawing, save_png
 FIGURES = ("scoreboard", "plane", "rdf", "density", "convergence", "mass_law", "diffusion", "neighbours", "overview")
 PEER_LABELS = {"ibi": "IBI", "published": "published network"}
 OURS = ("mobcg", "mobcg_dpd", "mobcg_langevin")
+# Models with potentials of their own: with frictions that of IBI is the same, and nearly so that of mobcg.
+DENSITY_MODELS = ("ibi", "bag2024", "mobcg", "mobcg_dpd")
+NEAR_DENSITY = 0.02
 
 
 def page(
@@ -54,6 +57,10 @@ def page(
         _beside(scores, peers),
         "## Where ours is worse\n",
         _worse(scores, peers),
+        "## Density at 1 atm\n",
+        "Deviations of the density at constant pressure from that of the atomistic liquid; in brackets the pressure at "
+        "the density of the atomistic liquid. Soft liquids are compressible: a few percent are a few tens of bar.\n",
+        _densities(release, scores),
         "## Our atomistic liquids and the published ones\n",
         "α = D_CG/D_AA differs from the published one as far as D of the coarse liquid or D of the atomistic liquid "
         "does. In brackets: times the published value; of α and D of IBI, times that of IBI against the published "
@@ -144,6 +151,31 @@ def _worse(scores: Sequence[Score], peers: Sequence[Peer]) -> str:
                     f"- {liquid}: {ours.label}, S = {measured(ours.score, ours.score_se)}: {', '.join(better)}."
                 )
     return "\n".join(lines or ["Nowhere, by S."]) + "\n"
+
+
+def _densities(release: Release, scores: Sequence[Score]) -> str:
+    """Set the density at 1 atm of each potential beside that of the atomistic liquid, and count those near it."""
+    of_liquid = {molecule: mean_of(runs, "density_kg_m3") for molecule, runs in pristine_runs(release).items()}
+    models = [model for model in DENSITY_MODELS if any(s.model == model for s in scores)]
+    rows, near = [], {model: [] for model in models}
+    for molecule, liquid in dict.fromkeys((s.molecule_id, s.liquid) for s in scores):
+        cells = []
+        for model in models:
+            best, reference = _best(scores, molecule, model), of_liquid.get(molecule, (np.nan, np.nan))
+            if best is None or not np.isfinite(best.density_1atm_kg_m3 / reference[0]):
+                cells.append("–")
+                continue
+            deviation = best.density_1atm_kg_m3 / reference[0] - 1
+            error = np.hypot(best.density_1atm_kg_m3_se, reference[1]) / reference[0]
+            near[model].append(abs(deviation) <= NEAR_DENSITY)
+            bars = measured(best.pressure_bar, best.pressure_bar_se)
+            cells.append(f"{measured(100 * deviation, 100 * error)} % ({bars} bar)")
+        rows.append([liquid, *cells])
+    if not models:
+        return "No model was scored.\n"
+    counts = ", ".join(f"{variant_label(model, 1.0)} in {sum(near[model])} of {len(near[model])}" for model in models)
+    table = _table(("liquid", *(variant_label(model, 1.0) for model in models)), rows)
+    return f"{table}\nWithin {NEAR_DENSITY:.0%}: {counts} liquids that have a density at 1 atm.\n"
 
 
 def _atomistic(release: Release, scores: Sequence[Score], peers: Sequence[Peer]) -> str:
