@@ -122,16 +122,18 @@ rule evaluate_force_matched:
         " --training {input.training} --atomistic {input.atomistic} --out {output} 2>&1 | tee {log}"
 
 
-# How much of the net forces any function of the centres of mass can explain: these are held, and the force averaged.
+# How much of the net forces any function of the centres of mass, or of beads, can explain: held, and the force averaged.
 rule noise_floor:
     input:
-        lambda wildcards: PLAN.simulated_beads_path(MATCHING.floors[wildcards.molecule]["run_id"]),
+        lambda wildcards: PLAN.simulated_beads_path(MATCHING.floors[wildcards.held]["run_id"]),
     output:
-        f"{SCALE}/forcematch/floor.{{molecule}}.json",
+        f"{SCALE}/forcematch/floor.{{held}}.json",
     log:
-        f"{RESULTS}/logs/noise_floor/{PLAN.scale.name}/{{molecule}}.log",
+        f"{RESULTS}/logs/noise_floor/{PLAN.scale.name}/{{held}}.log",
     benchmark:
-        f"{RESULTS}/benchmarks/noise_floor/{PLAN.scale.name}/{{molecule}}.tsv"
+        f"{RESULTS}/benchmarks/noise_floor/{PLAN.scale.name}/{{held}}.tsv"
+    wildcard_constraints:
+        held="[a-z0-9.-]+",
     conda:
         "../envs/gromacs.yaml"
     threads: 1
@@ -139,13 +141,13 @@ rule noise_floor:
         runtime=lambda wildcards, attempt: 240 * attempt,
         mem_mb=lambda wildcards, attempt: 1000 * attempt,
     params:
-        spec=lambda wildcards: canonical_json(PLAN.atomistic_spec(MATCHING.floors[wildcards.molecule]["run_id"])),
-        held=lambda wildcards: MATCHING.floors[wildcards.molecule]["held_ps"],
-        run=lambda wildcards: f"{RESULTS}/work/atomistic/{MATCHING.floors[wildcards.molecule]['run_id']}",
-        work=lambda wildcards: f"{RESULTS}/work/floor/{run_id(MATCHING.floors[wildcards.molecule])}",
+        spec=lambda wildcards: canonical_json(PLAN.atomistic_spec(MATCHING.floors[wildcards.held]["run_id"])),
+        held_ps=lambda wildcards: MATCHING.floors[wildcards.held]["held_ps"],
+        run=lambda wildcards: f"{RESULTS}/work/atomistic/{MATCHING.floors[wildcards.held]['run_id']}",
+        work=lambda wildcards: f"{RESULTS}/work/floor/{run_id(MATCHING.floors[wildcards.held])}",
         molecules=PLAN.config.molecules_dir,
     shell:
-        "python -m mobcg.forcematch.noise_floor --spec {params.spec:q} --run {params.run:q} --held-ps {params.held}"
+        "python -m mobcg.forcematch.noise_floor --spec {params.spec:q} --run {params.run:q} --held-ps {params.held_ps}"
         " --molecules-dir {params.molecules:q} --work {params.work:q} --out {output} 2>&1 | tee {log}"
 
 

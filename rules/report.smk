@@ -1,5 +1,6 @@
 # report: the release -> figures, scoreboard and one page that shows them.
 # in   the release that {scale}/release.txt names
+#      figures of {scale}/forcematch, of whatever scales are done: no input, as the release waits for none of them
 # out  {scale}/report/report.html, scoreboard.md, scoreboard.csv, figures/*.png
 # why  people would rather look than read
 
@@ -34,6 +35,7 @@ rule make_report:
         directory=lambda wildcards, output: str(Path(output.page).parent),
         releases=PLAN.config.releases_dir,
         rough="--rough" if PLAN.scale.rough else "",
+        results=lambda wildcards, output: str(Path(output.page).parents[2]),
     shell:
         "python -m mobcg.report.make --release {params.releases}/$(cat {input}) --out {params.directory}"
-        " {params.rough} 2>&1 | tee {log}"
+        " --results {params.results} {params.rough} 2>&1 | tee {log}"

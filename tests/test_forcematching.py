@@ -6,6 +6,7 @@ import pytest
 import yaml
 
 from mobcg.errors import InputError
+from mobcg.forcematch.learning import steps_of
 from mobcg.plan import Plan, load_plan
 from mobcg.spec import run_id
 
@@ -86,6 +87,15 @@ def test_other_sizes_are_runs_of_every_model_with_a_judging_of_their_own(tmp_pat
     assert "neopentane" not in matching.sizes
 
 
+def test_other_sizes_may_be_of_models_that_are_not_on_the_scoreboard(tmp_path: Path) -> None:
+    sizes = MATCHED["sizes"]["benzene"] | {"models": ["pair_fm", "hipnn"]}
+    for models in ([], ["hipnn"]):
+        matching = plan_with(tmp_path, {"models": models, "sizes": {"benzene": sizes}}).forcematch
+        asked = [matching.judgements[name]["model"] for name in matching.sizes["benzene"]]
+        assert asked == ["pair_fm", "pair_fm", "hipnn", "hipnn"]
+        assert len(matching.fits) == 2 + len(models)  # of benzene, and the scoreboard's of neopentane
+
+
 def test_the_runs_of_the_chain_know_nothing_of_it(tmp_path: Path) -> None:
     plain = plan_with(tmp_path, {})
     matched = plan_with(tmp_path, MATCHED)
@@ -99,8 +109,21 @@ def test_a_slow_model_may_be_judged_by_less(tmp_path: Path) -> None:
     matching = plan_with(tmp_path, {"models": ["pair_fm", "hipnn"], "judging_of": {"hipnn": short}}).forcematch
     found = {matching.judgements[name]["model"]: matching.judgements[name] for name in matching.scoreboard.values()}
     assert [(found[name]["starts"], found[name]["nvt_ps"]) for name in ("pair_fm", "hipnn")] == [(3, 150), (2, 110)]
-    assert found["pair_fm"]["nve_ps"] == 0  # a pair potential is run at constant temperature only
-    assert found["hipnn"]["nve_ps"] == 20
+    assert found["pair_fm"]["nve_ps"] == found["hipnn"]["nve_ps"] == 20
+
+
+def test_the_release_runs_pair_potentials_at_1_atm_and_only_matched_ones_have_a_run_at_constant_energy(
+    tmp_path: Path,
+) -> None:
+    judging = {"nvt_ps": 150, "nve_ps": 15, "npt_ps": 30}
+    transfer = MATCHED["transfer"]["benzene"] | {"models": ["pair_fm", "schnet", "ibi", "mobcg"], "judging": judging}
+    asked = plan_with(tmp_path, {"transfer": {"benzene": transfer}}).forcematch.judgements.values()
+    assert {(spec["model"], spec["nve_ps"], spec["npt_ps"]) for spec in asked} == {
+        ("pair_fm", 15, 0),
+        ("schnet", 15, 30),
+        ("ibi", 0, 0),
+        ("mobcg", 0, 0),
+    }
 
 
 def test_what_is_no_network_and_what_needs_no_diffusion_may_be_judged_by_little(tmp_path: Path) -> None:
@@ -138,6 +161,40 @@ def test_a_transfer_runs_every_model_at_every_state(tmp_path: Path) -> None:
     assert proposals[0].startswith("results/matched/forcematch/proposals/benzene.")
 
 
+def test_trainings_of_a_transfer_take_as_many_steps_from_however_many_states(tmp_path: Path) -> None:
+    section = {"schnet": {"epochs": 20, "patience": 5}, "every_ps": 2, "lengths": {"nvt_ps": 300}}
+    transfer = MATCHED["transfer"]["benzene"] | {"models": ["pair_fm", "schnet"]}
+    train = {"one": [[280, 880]], "two": [[280, 880], [320, 850]], "three": [[280, 880], [320, 850], [320, 880]]}
+    plan = plan_with(tmp_path, section | {"transfer": {"benzene": transfer | {"train": train}}})
+    networks = [fit for fit in plan.forcematch.fits.values() if fit["model"] == "schnet"]
+    assert {len(fit["parent_run_ids"]): fit["settings"]["epochs"] for fit in networks} == {1: 60, 2: 30, 3: 20}
+    assert {fit["settings"]["epochs"] / fit["settings"]["patience"] for fit in networks} == {4, 30 / 8}
+    batch = networks[0]["settings"]["batch_frames"]
+    for fit in networks:
+        frames = [240] * len(fit["parent_run_ids"])  # of 300 ps, every ps, 0.8 are learned from
+        assert fit["settings"]["epochs"] * len(list(steps_of(frames, batch, 1, 0))) == 60 * 240 / batch
+    # Every frame is learned from, as long as the section says nothing else of this.
+    assert {fit["every_ps"] for fit in plan.forcematch.fits.values()} == {1}
+    assert {fit["settings"].get("epochs") for fit in plan.forcematch.fits.values()} == {None, 20, 30, 60}
+
+
+def test_a_study_may_be_too_short_for_a_diffusion_coefficient(tmp_path: Path) -> None:
+    study = MATCHED["studies"]["one"] | {"judging": {"starts": 1, "nvt_ps": 50, "nve_ps": 5}}
+    asked = plan_with(tmp_path, {"studies": {"one": study}}).forcematch.judgements.values()
+    assert {spec["nvt_ps"] for spec in asked} == {50}
+
+
+def test_the_beads_of_a_mapping_are_held_in_the_run_that_is_learned_from(tmp_path: Path) -> None:
+    study = {"molecule": "benzene", "mapping": "three-beads", "grids": [{"sigma_nm": [0.4]}]}
+    held = {"benzene": 20, "benzene.three-beads": 25}
+    plan = plan_with(tmp_path, {"studies": {"three": study}, "held_ps": held})
+    floors = plan.forcematch.floors
+    (mapped,) = plan.forcematch.atomistic
+    assert floors["benzene.three-beads"]["run_id"] == mapped
+    assert "mapping" not in plan.atomistic_spec(floors["benzene"]["run_id"])
+    assert {name: floor["held_ps"] for name, floor in floors.items()} == held
+
+
 def test_a_mapping_is_a_run_of_its_own(tmp_path: Path) -> None:
     study = {"molecule": "benzene", "mapping": "three-beads", "grids": [{"sigma_nm": [0.4]}]}
     matching = plan_with(tmp_path, {"studies": {"three": study}}).forcematch
@@ -152,6 +209,8 @@ def test_a_mapping_is_a_run_of_its_own(tmp_path: Path) -> None:
     [
         ({"held_ps": {"toluene": 5}}, r"held_ps: found 'toluene'"),
         ({"held_ps": {"benzene": 3}}, r"held_ps\.benzene.*greater than or equal to 5"),
+        ({"held_ps": {"benzene.two": 5}}, r"found 'two'; allowed: a mapping of this file: three-beads"),
+        ({"held_ps": {"toluene.three-beads": 5}}, r"held_ps: found 'toluene'"),
         ({"studies": {"a": {"molecule": "mesitylene", "grids": [{"sigma_nm": [0.4]}]}}}, r"studies\.a\.molecule"),
         ({"studies": {"a": {"molecule": "benzene", "grids": [{"sigma": [0.4]}]}}}, r"sigma"),
         ({"studies": {"a": {"molecule": "benzene", "grids": [{"sigma_nm": [-1]}]}}}, r"greater than 0"),

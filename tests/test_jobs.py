@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import yaml
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from mobcg.estimate import job_seconds
 from mobcg.jobs import Job, _reused, workflow_jobs
 from mobcg.plan import Plan, load_plan, record_files
 
@@ -78,6 +80,43 @@ def test_beads_beside_the_base_release_are_restored_for_who_needs_them(plan: Pla
     learner = Job("learn", "x", "x", "x", tuple(base.beads_path(name) for name in base.atomistic))
     restored = [job for job in _reused(base, [learner]) if job.rule == "restore_trajectory"]
     assert [(job.key, job.product) for job in restored] == [(run, f"results/reused/atomistic/{run}.npz")]
+
+
+def test_what_is_learned_from_does_not_hang_on_what_lies_here(plan: Plan, tmp_path: Path) -> None:
+    run, other, *_ = plan.atomistic
+    base = reusing(plan, atomistic=frozenset(plan.atomistic), trajectories=frozenset([run]))
+    base = replace(base, config=base.config.model_copy(update={"results_dir": str(tmp_path)}))
+    before = [base.beads_path(name) for name in (run, other)]
+    assert before == [f"{tmp_path}/reused/atomistic/{run}.npz", f"{tmp_path}/atomistic/{other}.npz"]
+    for name in (run, other):
+        path = Path(base.simulated_beads_path(name))
+        path.parent.mkdir(exist_ok=True)
+        path.touch()
+    assert [base.beads_path(name) for name in (run, other)] == before
+
+
+def test_runs_of_the_base_release_whose_own_files_are_needed_are_simulated_once_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.chdir(REPOSITORY)
+    plan = load_plan({"version": "2026.11.0", "scale": "pilot"})
+    (run,) = plan.atomistic
+    for trajectories, learned_from in ((frozenset([run]), f"results/reused/atomistic/{run}.npz"), (frozenset(), None)):
+        base = reusing(plan, atomistic=frozenset([run]), trajectories=trajectories)
+        jobs, made = workflow_jobs(base, "forcematch"), set()
+        for job in jobs:
+            assert made.issuperset(job.needs), job
+            made.update({job.product, *job.also})
+        # The noise floor holds the beads of the run itself; its record is that of the release.
+        assert [job.key for job in jobs if job.rule == "simulate_atomistic"] == [run]
+        assert not [job for job in jobs if job.rule == "observe_atomistic"]
+        seconds = dict(job_seconds(base, target="forcematch"))
+        assert seconds["simulate_atomistic"] == job_seconds(plan, target="forcematch")["simulate_atomistic"]
+        fits = {need for job in jobs if job.rule == "fit_force_field" for need in job.needs}
+        assert fits == {learned_from or f"results/atomistic/{run}.npz"}
+        # A release restores what was published, and holds nothing.
+        in_release = [job.rule for job in workflow_jobs(base) if run in job.product and job.rule != "reuse_record"]
+        assert in_release == ["restore_trajectory" if trajectories else "simulate_atomistic"]
 
 
 def test_a_model_is_trained_for_the_folds_that_are_scored_and_for_the_release(plan: Plan) -> None:

@@ -28,6 +28,8 @@ Version = Annotated[str, Field(pattern=r"^\d{4}\.(1[0-2]|[1-9])\.\d+(-[a-z0-9-]+
 NotNegative = Annotated[float, Field(ge=0, allow_inf_nan=False)]
 Count = Annotated[int, Field(ge=0)]
 AtomGroup = Annotated[list[Count], Field(min_length=1)]
+# A molecule as one bead, or molecule.mapping.
+Mapped = Annotated[str, Field(pattern=r"^[a-z0-9-]+(\.[a-z0-9-]+)?$", max_length=129)]
 FewBumps = Annotated[int, Field(ge=0, le=10)]
 
 
@@ -419,6 +421,7 @@ class Transfer(Section):
         description="name → some of the states, which a model learns from", min_length=1
     )
     models: list[Literal["pair_fm", "schnet", "hipnn", "ibi", "mobcg"]] = ["pair_fm", "schnet", "hipnn", "ibi"]
+    every_ps: Positive = Field(1.0, description="least time between two frames that are learned from, here")
     judging: Judging = Judging(starts=1, nve_ps=0)
 
     @model_validator(mode="after")
@@ -434,6 +437,9 @@ class Sizes(Section):
     """Other numbers of molecules at the density of a liquid."""
 
     n_molecules: Annotated[list[Annotated[int, Field(ge=100)]], Field(min_length=1)]
+    models: Annotated[list[Literal["pair_fm", "schnet", "hipnn"]], Field(min_length=1)] | None = Field(
+        None, description="models to run; null: those of forcematch.models"
+    )
     judging: Judging = Judging(starts=1, nve_ps=0)
 
 
@@ -449,8 +455,9 @@ class ForceMatching(Section):
         {}, description="model → what it is judged by instead, where it is slow"
     )
     sizes: dict[Identifier, Sizes] = Field({}, description="molecule → further runs at its density")
-    held_ps: dict[Identifier, Annotated[float, Field(ge=5, allow_inf_nan=False)]] = Field(
-        {}, description="molecule → how long centres of mass are held for the noise floor"
+    held_ps: dict[Mapped, Annotated[float, Field(ge=5, allow_inf_nan=False)]] = Field(
+        {},
+        description="molecule, or molecule.mapping → how long centres of mass, or beads, are held for the noise floor",
     )
     studies: dict[Identifier, Study] = {}
     transfer: dict[Identifier, Transfer] = Field({}, description="molecule → states")

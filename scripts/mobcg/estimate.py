@@ -16,6 +16,7 @@ from pathlib import Path
 from statistics import median
 from typing import Any
 
+from mobcg.config import NETWORK_SETTINGS
 from mobcg.errors import InputError
 from mobcg.jobs import TARGETS, Job, workflow_jobs
 from mobcg.plan import Plan, Spec, canonical_json, expand_shard
@@ -43,10 +44,16 @@ BATCH_S, BATCH_ROWS, NETWORKS = 5e-3, 32, 2
 GAUSSIAN_PROCESS_S = 2.5e-9
 ROW_S = 1e-3
 
-# A bead in a frame of a training, forward and back, and in a step of dynamics: networks of the default size, one core.
+# A bead in a frame of a training, forward and back, and in a step of dynamics: networks of the default size, one bead a
+# molecule, one core. Of their cost this share grows with the pairs within the cutoff. LAMMPS runs pair potentials at
+# constant temperature, the engine of the networks those at constant energy.
 LEARN_S = {"pair_fm": 8e-5, "schnet": 6e-5, "hipnn": 1.8e-4}
-FIELD_S = {"pair_fm": 1e-6, "schnet": 3e-5, "hipnn": 4.5e-5}
-FIELD_STEP_FS = 9.0
+FIELD_S = {"schnet": 3e-5, "hipnn": 4.5e-5}
+PAIRS_SHARE = 0.7
+LAMMPS_S, TABLE_S = 1e-6, 1.7e-5
+# Time steps: of one bead a molecule, and where a bond between beads of a molecule is the fastest vibration, which is
+# benzene's as three beads.
+FIELD_STEP_FS, BONDED_STEP_FS = 9.0, 1.7
 # Configurations that centres of mass are held at; before each 5 ps are discarded, and four of them follow 10 ps free.
 HELD_RUNS, HELD_EXTRA_PS = 6, 5 + 10 * 4 / 6
 FIELD_BYTES = 3e5
@@ -173,7 +180,7 @@ def _simulate_atomistic(asked: _Asked, run: str) -> Cost:
     frames = lengths["nvt_ps"] / spec["frame_ps"]
     kept = RUN_BYTES + ATOM_BYTES * n_atoms + PICOSECOND_BYTES * lengths["nvt_ps"]
     keep = asked.plan.config.keep_trajectories
-    kept += BEAD_FRAME_BYTES * n_molecules * len(spec.get("mapping", [()])) * frames * (keep != "none")
+    kept += BEAD_FRAME_BYTES * n_molecules * _beads_per_molecule(spec) * frames * (keep != "none")
     kept += ATOM_FRAME_BYTES * n_atoms * frames * (keep == "all")
     seconds = 2 * STEP_START_S + asked.rates.s_ps_atom * n_atoms * picoseconds
     return Cost(seconds, kept, TRAJECTORY_FRAME_BYTES * n_atoms * frames)
@@ -259,28 +266,48 @@ def _train(asked: _Asked, key: str) -> Cost:
 def _fit_force_field(asked: _Asked, name: str) -> Cost:
     spec = asked.plan.forcematch.fits[name]
     runs = [asked.plan.atomistic_spec(run) for run in spec["parent_run_ids"]]
-    bead_frames = sum(run["n_molecules"] * run["lengths"]["nvt_ps"] / spec["every_ps"] for run in runs)
-    epochs = spec["settings"].get("epochs", 1)
-    return Cost(2 * STEP_START_S + LEARN_S[spec["model"]] * epochs * bead_frames, FIELD_BYTES)
+    frames = sum(run["n_molecules"] * run["lengths"]["nvt_ps"] / spec["every_ps"] for run in runs)
+    passes = spec["settings"].get("epochs", 1) * frames * _beads_per_molecule(runs[0])
+    return Cost(2 * STEP_START_S + LEARN_S[spec["model"]] * _network_size(spec, runs[0]) * passes, FIELD_BYTES)
+
+
+def _beads_per_molecule(run: Spec) -> int:
+    return len(run.get("mapping", [()]))
+
+
+def _network_size(fit: Spec, run: Spec) -> float:
+    """Return the cost of a bead of a network over that of one of default settings that sees one bead a molecule.
+
+    It goes with the interaction blocks and with the beads within the cutoff, 4/3 π r_c³ ρ; 1 for a pair potential.
+    """
+    if fit["model"] not in NETWORK_SETTINGS:
+        return 1.0
+    default = NETWORK_SETTINGS[fit["model"]]().model_dump()
+    settings = {**default, **fit["settings"]}
+    pairs = _beads_per_molecule(run) * (settings["cutoff_nm"] / default["cutoff_nm"]) ** 3
+    blocks = 1 + settings["blocks"] + settings.get("intra_blocks", 0)
+    return (1 - PAIRS_SHARE + PAIRS_SHARE * pairs) * blocks / (1 + default["blocks"])
 
 
 def _judge(asked: _Asked, name: str) -> Cost:
-    spec = asked.plan.forcematch.judgements[name]
-    n_beads = spec["n_molecules"] or asked.plan.atomistic_spec(spec["target_run_ids"][0])["n_molecules"]
+    spec, matching = asked.plan.forcematch.judgements[name], asked.plan.forcematch
+    run, fit = asked.plan.atomistic_spec(spec["target_run_ids"][0]), matching.fits.get(spec["source"].get("fit_id"))
+    nvt_s, other_s = LAMMPS_S, TABLE_S  # a bead in a step
+    if fit is not None and fit["model"] in FIELD_S:
+        nvt_s = other_s = FIELD_S[fit["model"]] * _network_size(fit, run)
     # A run at constant pressure settles twice, at constant volume and then at its pressure.
-    settlings = 1 + (spec["nve_ps"] > 0) + 2 * (spec["npt_ps"] > 0)
-    lengths_ps = settlings * spec["equilibration_ps"] + spec["nvt_ps"] + spec["nve_ps"] + spec["npt_ps"]
-    length_ps = spec["starts"] * lengths_ps
-    return Cost(
-        2 * STEP_START_S
-        + FIELD_S.get(spec["model"], FIELD_S["pair_fm"]) * n_beads * length_ps * FS_PER_PS / FIELD_STEP_FS,
-        RECORD_BYTES,
-    )
+    settlings = (spec["nve_ps"] > 0) + 2 * (spec["npt_ps"] > 0)
+    other_ps = settlings * spec["equilibration_ps"] + spec["nve_ps"] + spec["npt_ps"]
+    bead_s_ps = nvt_s * (spec["equilibration_ps"] + spec["nvt_ps"]) + other_s * other_ps
+    beads = (spec["n_molecules"] or run["n_molecules"]) * _beads_per_molecule(run)
+    steps_1_ps = FS_PER_PS / (BONDED_STEP_FS if _beads_per_molecule(run) > 1 else FIELD_STEP_FS)
+    return Cost(2 * STEP_START_S + spec["starts"] * beads * steps_1_ps * bead_s_ps, RECORD_BYTES)
 
 
-def _noise_floor(asked: _Asked, molecule: str) -> Cost:
-    floor = asked.plan.forcematch.floors[molecule]
-    n_atoms = asked.plan.atomistic_spec(floor["run_id"])["n_molecules"] * asked.plan.species[molecule].n_atoms
+def _noise_floor(asked: _Asked, name: str) -> Cost:
+    floor = asked.plan.forcematch.floors[name]
+    run = asked.plan.atomistic_spec(floor["run_id"])
+    n_atoms = run["n_molecules"] * asked.plan.species[run["molecule"]["id"]].n_atoms
     picoseconds = HELD_RUNS * (floor["held_ps"] + HELD_EXTRA_PS)
     return Cost(3 * STEP_START_S + asked.rates.s_ps_atom * n_atoms * picoseconds, ROW_BYTES)
 

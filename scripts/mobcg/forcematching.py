@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from mobcg.config import NETWORK_SETTINGS, Judging, Molecule, Scale, Study, Transfer
+from mobcg.config import NETWORK_SETTINGS, Judging, Molecule, Scale, Transfer
 from mobcg.errors import InputError
 from mobcg.molecule import LEAST_DENSITY, Species, least_production_ps, mapping_of, molecules_in_box
 from mobcg.pair import CUTOFF_NM
@@ -19,7 +19,7 @@ from mobcg.spec import Spec, run_id
 from mobcg.units import number_density_nm3
 
 # Raised when a stage is changed such that its old records no longer answer the same question.
-PROTOCOL = {"fit": 1, "judgement": 2, "floor": 2}
+PROTOCOL = {"fit": 1, "judgement": 3, "floor": 2}
 # Time between two frames of the runs of a many-body model, at 100 g/mol (`mobcg.forcematch.dynamics`).
 FRAME_PS_100 = 0.72
 
@@ -43,7 +43,8 @@ class ForceMatching:
     transfers
         Molecule → rows {model, train, test, judgement}, `test` an atomistic run.
     floors
-        Molecule → {run, held_ps}: which run's centres of mass are held for the noise floor.
+        Molecule, or molecule.mapping → {run, held_ps}: which run's centres of mass, or beads, are held for the noise
+        floor.
     """
 
     atomistic: dict[str, Spec] = field(default_factory=dict)
@@ -90,11 +91,13 @@ class ForceMatching:
         """Ask for runs of a model at the state of atomistic runs; return the id of the judgement.
 
         `source` says where the potential is from: {fit_id}, {potential_id}, or {scale, fold, state_run_id} for what
-        the predictor of a scale's fold proposes for the g(r) of a run. A pair potential is run at constant temperature
-        only.
+        the predictor of a scale's fold proposes for the g(r) of a run. Pair potentials have no run at 1 atm here, and
+        those that no forces were matched for none at constant energy.
         """
-        if "fit_id" not in source or self.is_pair(source["fit_id"]):
+        if "fit_id" not in source:
             judging = judging.model_copy(update={"nve_ps": 0.0, "npt_ps": 0.0})
+        elif self.is_pair(source["fit_id"]):
+            judging = judging.model_copy(update={"npt_ps": 0.0})
         return _ask(
             self.judgements,
             {
@@ -142,7 +145,7 @@ def force_matching(
     where = f"scale {scale.name}"
     for key in ("sizes", "held_ps", "transfer"):
         for name in getattr(section, key):
-            _known(name, molecules, where, f"forcematch.{key}")
+            _known(name.partition(".")[0], molecules, where, f"forcematch.{key}")
     for name, study in section.studies.items():
         _known(study.molecule, molecules, where, f"forcematch.studies.{name}.molecule")
     for name, sizes in section.sizes.items():
@@ -155,24 +158,27 @@ def force_matching(
                 judging, key = section.judging_of[model], f"forcematch.judging_of.{model}"
             _check_length(judging, model, name, state, species[name], where, key)
             fit = asked.fit(model, model_settings(scale, model), replicas[name], section.every_ps)
-            source = {"fit_id": fit}
-            asked.scoreboard[f"{name}.{model}"] = asked.judge(model, source, replicas[name], judging)
-            if name in section.sizes:
-                sizes = section.sizes[name]
-                asked.sizes[name] = asked.sizes.get(name, []) + [
-                    asked.judge(model, source, replicas[name], sizes.judging, size) for size in sizes.n_molecules
-                ]
+            asked.scoreboard[f"{name}.{model}"] = asked.judge(model, {"fit_id": fit}, replicas[name], judging)
+    # Runs of sizes and studies may be too short for a D: the report then leaves α out.
+    for name, sizes in section.sizes.items():
+        for model in section.models if sizes.models is None else sizes.models:
+            fit = asked.fit(model, model_settings(scale, model), replicas[name], section.every_ps)
+            asked.sizes[name] = asked.sizes.get(name, []) + [
+                asked.judge(model, {"fit_id": fit}, replicas[name], sizes.judging, size) for size in sizes.n_molecules
+            ]
     for name, held_ps in section.held_ps.items():
-        asked.floors[name] = {
-            "kind": "floor",
-            "protocol": PROTOCOL["floor"],
-            "run_id": replicas[name][0],
-            "held_ps": held_ps,
-        }
+        molecule, _, mapping = name.partition(".")
+        run = replicas[molecule][0]
+        if mapping:
+            run = _mapped_run(asked, atomistic[run], molecules[molecule], mapping, f"{where}: forcematch.held_ps")
+        asked.floors[name] = {"kind": "floor", "protocol": PROTOCOL["floor"], "run_id": run, "held_ps": held_ps}
     for name, study in section.studies.items():
         runs = list(replicas[study.molecule])
         if study.mapping is not None:
-            runs = [_mapped_run(asked, atomistic[runs[0]], molecules[study.molecule], study, f"{where}: {name}")]
+            mapped = _mapped_run(
+                asked, atomistic[runs[0]], molecules[study.molecule], study.mapping, f"{where}: {name}"
+            )
+            runs = [mapped]
         for settings in study.settings():
             fit = asked.fit(study.model, settings, runs, section.every_ps)
             judged = asked.judge(study.model, {"fit_id": fit}, runs, study.judging)
@@ -183,8 +189,8 @@ def force_matching(
 
 
 def model_settings(scale: Scale, model: str) -> dict[str, Any]:
-    """Return the settings of a force-matched model in a scale; pair_fm has none."""
-    return {} if model == "pair_fm" else getattr(scale.forcematch, model).model_dump()
+    """Return the settings of a network in a scale; pair_fm and what no forces are matched for have none."""
+    return getattr(scale.forcematch, model).model_dump() if model in NETWORK_SETTINGS else {}
 
 
 def _known(name: str, molecules: Mapping[str, Molecule], where: str, key: str) -> None:
@@ -216,8 +222,8 @@ def _check_length(
         raise InputError(where, f"{key}.nvt_ps", judging.nvt_ps, allowed, "It is what a D takes, and α with it.")
 
 
-def _mapped_run(asked: ForceMatching, spec: Spec, molecule: Molecule, study: Study, where: str) -> str:
-    return _ask(asked.atomistic, {**spec, "mapping": mapping_of(molecule, study.mapping, where)})
+def _mapped_run(asked: ForceMatching, spec: Spec, molecule: Molecule, mapping: str, where: str) -> str:
+    return _ask(asked.atomistic, {**spec, "mapping": mapping_of(molecule, mapping, where)})
 
 
 def _transfer(
@@ -246,10 +252,12 @@ def _transfer(
         for temperature_k, density_kg_m3 in transfer.states
     }
     rows = asked.transfers.setdefault(molecule.id, [])
+    most = max(map(len, transfer.train.values()))
     for train, learned in transfer.train.items():
         runs = [states[state] for state in learned]
         for model in transfer.models:
-            source = _source(asked, scale, molecule, model, runs, learned[0][0], invert)
+            settings = _longer(model_settings(scale, model), most / len(learned))
+            source = _source(asked, scale, molecule, model, settings, runs, learned[0][0], transfer.every_ps, invert)
             if source is None:
                 continue
             key = f"forcematch.transfer.{molecule.id}.judging"
@@ -264,8 +272,10 @@ def _source(
     scale: Scale,
     molecule: Molecule,
     model: str,
+    settings: Mapping[str, Any],
     runs: list[str],
     temperature_k: float,
+    every_ps: float,
     invert: Callable[[Molecule, list[str], float], tuple[str, Spec]],
 ) -> dict[str, str] | None:
     """Return where a model that learned at some states is from; None where it can learn at one state only."""
@@ -277,4 +287,9 @@ def _source(
         name, spec = invert(molecule, runs, temperature_k)
         asked.inversions[name] = spec
         return {"potential_id": name}
-    return {"fit_id": asked.fit(model, model_settings(scale, model), runs, scale.forcematch.every_ps)}
+    return {"fit_id": asked.fit(model, settings, runs, every_ps)}
+
+
+def _longer(settings: Mapping[str, Any], times: float) -> dict[str, Any]:
+    """Return settings with so many times the epochs: as many gradient steps of fewer frames as others take of more."""
+    return {**settings, **{key: round(times * settings[key]) for key in ("epochs", "patience") if key in settings}}

@@ -56,7 +56,7 @@ def workflow_jobs(plan: Plan, target: str = "all") -> list[Job]:
         scored = matching.scoreboard.values()
         ends = [*_fits(plan, scored), *_learning(plan), *_judgements(plan, scored, run_pairs=False)]
         ends += [*_evaluations(plan), *_release(plan)]
-        return [*_reused(plan, [*built, *ends]), *built, *ends]
+        return _supplied(plan, [*built, *ends])
     built += [*_atomistic(plan, matching.atomistic), *_inversions(plan, matching.inversions)]
     ends = [
         *_fits(plan, matching.judgements),
@@ -66,7 +66,7 @@ def workflow_jobs(plan: Plan, target: str = "all") -> list[Job]:
         *_evaluations(plan),
         *_matching_report(plan),
     ]
-    return _needed([*_reused(plan, [*built, *ends]), *built, *ends])
+    return _needed(_supplied(plan, [*built, *ends]))
 
 
 def _needed(jobs: Sequence[Job]) -> list[Job]:
@@ -199,6 +199,21 @@ def _release(plan: Plan) -> Iterator[Job]:
     pointer = f"{directory}/release.txt"
     yield Job("write_release", scale, scale, pointer, (f"{directory}/records.json", *records, *models, *trajectories))
     yield Job("make_report", scale, scale, f"{directory}/report/report.html", (pointer,))
+
+
+def _supplied(plan: Plan, jobs: Sequence[Job]) -> list[Job]:
+    """Return jobs, and before them those that give what the base release has, or has without what is needed of it."""
+    return [*_reused(plan, jobs), *_simulated_again(plan, jobs), *jobs]
+
+
+def _simulated_again(plan: Plan, jobs: Sequence[Job]) -> Iterator[Job]:
+    """Runs whose record is reused while their beads are needed: as the run left them, or because none are published."""
+    made = {job.product for job in jobs}
+    missing = {need for job in jobs for need in job.needs} - made
+    for run in plan.atomistic:
+        if plan.simulated_beads_path(run) in missing:
+            simulated, _ = _atomistic(plan, [run])
+            yield simulated
 
 
 def _reused(plan: Plan, jobs: Iterable[Job]) -> Iterator[Job]:

@@ -224,14 +224,14 @@ class Plan:
         return f"{self.config.results_dir}/atomistic/{run}.npz"
 
     def beads_path(self, run: str) -> str:
-        """Return the bead trajectory of an atomistic run: simulated here, or made from the one beside the base release.
+        """Return the bead trajectory that is learned from: restored from beside the base release, or simulated here.
 
-        What was simulated here is never made again from what was published of it.
+        The plan alone decides, whatever lies here: else a run that the noise floor simulates once more would change the
+        inputs of all that was made of it, and the next start would make that again.
         """
-        here = self.simulated_beads_path(run)
-        if run not in self.reused.get("trajectories", ()) or Path(here).exists():
-            return here
-        return f"{self.config.results_dir}/reused/atomistic/{run}.npz"
+        if run in self.reused.get("trajectories", ()):
+            return f"{self.config.results_dir}/reused/atomistic/{run}.npz"
+        return self.simulated_beads_path(run)
 
     def packed_path(self, run: str) -> str:
         """Return the file of a bead trajectory that the release publishes."""

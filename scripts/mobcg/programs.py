@@ -6,6 +6,7 @@ import contextlib
 import ctypes
 import os
 import re
+import resource
 import shutil
 import signal
 import subprocess
@@ -154,6 +155,12 @@ def _stop(process: subprocess.Popen, number: signal.Signals) -> None:
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
     process.wait()
+
+
+def children_core_s() -> float:
+    """Return the processor time (s) of all programs that this process started and that are over."""
+    used = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return used.ru_utime + used.ru_stime
 
 
 def without_launcher(environment: Mapping[str, str]) -> dict[str, str]:

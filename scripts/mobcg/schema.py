@@ -17,7 +17,7 @@ import pyarrow as pa
 # all that it knew. Patch: wording, in the descriptors of a release too, and what the data card makes of the tables. A
 # release of another major version is not read, one of an older minor version is: it may lack the columns that came
 # later.
-SCHEMA_VERSION = "1.5.1"
+SCHEMA_VERSION = "1.6.0"
 DATA_LICENSE = "CC-BY-4.0"
 
 TEXT = pa.string()
@@ -555,8 +555,8 @@ EVALUATION = Table(
         _number(
             "md_core_s_ns_bead",
             "s/ns",
-            "core-seconds of dynamics per nanosecond and bead of a many-body model; null for pair potentials, which "
-            "LAMMPS runs",
+            "core-seconds of dynamics per nanosecond and bead of a force-matched model: of a many-body model in the "
+            "engine of mobcg, of pair_fm in LAMMPS, start and equilibration counted; null for others",
             above=0,
         ),
         _curve("potential_kj_mol", "kJ/mol", "the pair potential that was run", "U(r)"),

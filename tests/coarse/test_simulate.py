@@ -217,6 +217,9 @@ def test_too_long_a_time_step_is_halved(tmp_path, monkeypatch):
     assert result.retries in (1, 2)
     assert result.time_step_fs == pytest.approx(limit_fs / 2**result.retries)
     assert measure(result)["retries"] == result.retries
+    # What it cost is that of the attempt that succeeded.
+    nanoseconds = result.steps_per_core_s * result.time_step_fs / 1e6
+    assert 0 < result.core_s_ns_bead == pytest.approx(1 / nanoseconds / SOFT_STATE["n_beads"])
     assert result.temperature_measured_k == pytest.approx(TEMPERATURE_K, rel=0.02)
 
 

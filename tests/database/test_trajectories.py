@@ -492,7 +492,7 @@ def test_plan_knows_which_beads_the_base_release_has(mine, tmp_path, runs, monke
     run = min(named)
     (tmp_path / "results/atomistic").mkdir(parents=True)
     (tmp_path / here.format(run)).touch()
-    assert plan.beads_path(run) == here.format(run)  # simulated here stays simulated here
+    assert plan.beads_path(run) == restored.format(run)  # whatever lies here
     (mine.parent / "trajectories" / f"{max(named)}.parquet").unlink()
     assert make_plan(tmp_path / "plan", base_release=mine).reused["trajectories"] == named - {max(named)}
     (mine / TRAJECTORY).write_text("{")

@@ -11,6 +11,7 @@ from mobcg.coarse.simulate import simulate_npt
 from mobcg.config import Judging
 from mobcg.errors import SimulationError
 from mobcg.forcematch.dynamics import simulate
+from mobcg.forcematch.field import accelerator
 from mobcg.forcematch.judgement import SCHEMA, judged, main, starts
 from mobcg.forcematch.pair_table import PairTable
 from mobcg.forcematch.starts import relaxed
@@ -20,7 +21,7 @@ from mobcg.spec import run_id
 from mobcg.units import BAR_PER_ATM, mass_density_kg_m3
 from tests.forcematch.boxes import dimers
 from tests.forcematch.cases import known_frames
-from tests.forcematch.fields import SoftSpheres
+from tests.forcematch.fields import SoftSpheres, Well
 from tests.inversion.cases import known_potential
 
 SPEC = {
@@ -51,7 +52,7 @@ def test_starts_are_different_frames_of_the_trajectories_in_turn(liquid):
     ]
     assert frames[0] == frames[1] != frames[2] == frames[3]
     assert 0.2 < found[0].liquid.closest_nm < 0.6
-    assert found[0].bead_rdf is None
+    assert found[0].measured.keys() == {"atomistic_pressure_bar", "atomistic_pressure_bar_se"}
 
 
 def test_another_number_of_molecules_is_at_the_same_density(liquid):
@@ -102,12 +103,12 @@ def test_a_density_at_1_atm_where_the_liquid_holds_one_and_a_reason_where_not(li
 
 
 def test_the_density_at_1_atm_is_that_of_lammps(liquid, tmp_path):
-    """The same potential, deep enough for a liquid; that of LAMMPS in a Nosé-Hoover barostat.
+    """The same potential in both, deep enough for a liquid, not so deep that it comes apart where the run starts.
 
     300 beads: the volume of 200 fluctuates down to a box of twice the cutoff, where a run ends.
     """
     spec = {**SPEC, "n_molecules": 300, "nvt_ps": 2, "nve_ps": 0, "npt_ps": 30}
-    deep = 2 * known_potential()
+    deep = 1.6 * known_potential()
     row = judged(spec, PairTable(deep), [liquid], tmp_path, silent)[-1]
     theirs = simulate_npt(
         deep,
@@ -141,28 +142,49 @@ def test_a_molecule_of_two_beads_is_run_and_both_its_g_of_r_are_told(tmp_path):
     settings = {"temperature_k": 300.0, "ensemble": "nvt", "equilibration_ps": 2, "seed": 1}
     run = simulate(field, beads, relaxed(field, beads, positions, edge), edge, production_ps=10, **settings)
     molecule = MoleculeBeads((20.0, 60.0), (0, 1), ((0, 1),))
-    atomistic = replace(run.trajectory, molecule=molecule)
+    pressure = {"pressure_measured_bar": 71.0, "pressure_measured_bar_se": 8.0}
+    atomistic = replace(run.trajectory, molecule=molecule, metadata=pressure)
     (row,) = judged({**SPEC, "nve_ps": 0}, field, [atomistic], tmp_path, silent)
     assert row["verdict"] == "stable", row["reason"]
     assert (row["n_beads"], row["n_molecules"], row["mass_g_mol"]) == (240, 120, 80.0)
+    assert (row["atomistic_pressure_bar"], row["atomistic_pressure_bar_se"]) == (71.0, 8.0)
+    assert 0 < np.max(row["atomistic_bead_rdf_se"]) < 0.5
     seen, expected = (np.array(row[name])[20:70] for name in ("bead_rdf", "atomistic_bead_rdf"))
     np.testing.assert_allclose(seen.mean(), expected.mean(), rtol=0.05)
     assert not np.allclose(row["bead_rdf"], row["rdf"], atol=0.1)
 
 
-def test_a_pair_potential_runs_in_lammps_and_keeps_its_liquid(liquid, tmp_path):
-    spec = {**SPEC, "model": "ibi"}
-    (row,) = judged(spec, known_potential(), [liquid], tmp_path, silent)
-    assert row["verdict"] == "stable"
-    assert row["ensemble"] == "nvt"
+def test_a_pair_potential_runs_in_lammps_and_at_constant_energy_here(liquid, tmp_path):
+    spec = {**SPEC, "model": "pair_fm"}
+    row, free = judged(spec, known_potential(), [liquid], tmp_path, silent)
+    assert [(one["ensemble"], one["verdict"]) for one in (row, free)] == [("nvt", "stable"), ("nve", "stable")]
     assert row["diffusion_nm2_ns"] > 0
     seen = np.array(row["rdf"])
     assert seen.max() > 1.2
+    # What LAMMPS does not tell is that of its frames, and so the same as here.
+    error = np.hypot(row["molecule_energy_kj_mol_se"], free["molecule_energy_kj_mol_se"])
+    assert 0 < error < 0.1
+    assert row["molecule_energy_kj_mol"] == pytest.approx(free["molecule_energy_kj_mol"], abs=4 * error)
+    assert row["smallest_distance_nm"] == pytest.approx(free["smallest_distance_nm"], abs=0.03)
+    assert row["smallest_distance_nm"] >= np.flatnonzero(seen)[0] * 0.01 - 0.01
+    assert abs(free["energy_drift_kt_ns"]) < 0.15
+    assert free["time_step_fs"] == row["time_step_fs"]
+    steps_ns = 1e6 / row["time_step_fs"]
+    assert row["core_s_ns_bead"] == pytest.approx(steps_ns / row["steps_per_core_s"] / row["n_beads"])
+    assert (row.get("device"), free["device"]) == (None, accelerator().type)
     assert not list(tmp_path.glob("*.run"))
 
 
+def test_a_collapse_is_no_fault_of_the_time_step_and_is_run_once(liquid, tmp_path):
+    lines = []
+    (row,) = judged(SPEC, Well(epsilon_kj_mol=3.0, cutoff_nm=0.9), [liquid], tmp_path, lines.append)
+    assert row["verdict"] == "collapsed", row["reason"]
+    assert not any("Again" in line for line in lines)
+    assert "With a time step" not in row["reason"]
+
+
 def test_a_pair_potential_that_attracts_far_too_much_is_judged_as_a_field_is(liquid, tmp_path):
-    (row,) = judged({**SPEC, "model": "ibi"}, 6 * known_potential(), [liquid], tmp_path, silent)
+    row, *_ = judged({**SPEC, "model": "ibi", "nve_ps": 0}, 6 * known_potential(), [liquid], tmp_path, silent)
     assert row["verdict"] in ("collapsed", "frozen"), row["reason"]
 
 

@@ -6,9 +6,20 @@ import torch
 
 from mobcg.config import NETWORK_SETTINGS
 from mobcg.errors import InputError, SimulationError
+from mobcg.forcematch.frames import Frames
 from mobcg.forcematch.learning import Sample, accuracy, errors_of, scales_of, steps_of, train
 from tests.forcematch.fields import SoftSpheres
-from tests.forcematch.networks import SMALL, dimer_force, pair_potential, toy
+from tests.forcematch.networks import (
+    EDGE_NM,
+    SMALL,
+    dimer_force,
+    evaluated,
+    pair_potential,
+    scattered,
+    small,
+    toy,
+    trimers,
+)
 
 MODELS = sorted(SMALL)
 # Enough to learn a pair force in seconds.
@@ -143,6 +154,23 @@ def test_boxes_of_different_sizes_and_numbers_of_beads_are_learned_together(few)
     again = accuracy(field, test, batch_frames=2)
     assert again["r2"] == pytest.approx(record["accuracy"]["test"]["r2"], abs=1e-5)
     assert again["r2"] > 0.9
+
+
+def test_of_molecules_of_several_beads_the_net_force_is_measured_too(few):
+    field, beads = small("schnet", n_kinds=2), trimers()
+    positions = scattered(12, len(beads), EDGE_NM, 0.25, seed=6)
+    said = evaluated(field, beads, positions).forces_kj_mol_nm.numpy()
+    # What is missed pulls the first bead of each molecule one way and the second the other: the net force is whole.
+    missed = 50 * np.random.default_rng(7).standard_normal((12, len(beads) // 3, 3))
+    inner = np.stack([missed, -missed, 0 * missed], axis=2).reshape(said.shape)
+    found = accuracy(field, [Frames(positions, said + inner, EDGE_NM, 300.0, beads)], batch_frames=5)
+    assert found["r2"] == pytest.approx(1 - np.sum(inner**2) / np.sum((said + inner) ** 2))
+    assert found["molecules"]["r2"] == pytest.approx(1)
+    outer = np.repeat(missed, 3, axis=1)
+    found = accuracy(field, [Frames(positions, said + outer, EDGE_NM, 300.0, beads)], batch_frames=5)
+    net = (said + outer).reshape(12, -1, 3, 3).sum(axis=2)
+    assert found["molecules"]["r2"] == pytest.approx(1 - np.sum((3 * missed) ** 2) / np.sum(net**2))
+    assert "molecules" not in accuracy(small("schnet"), [few], batch_frames=5)
 
 
 def test_of_a_model_that_says_nothing_both_errors_are_one(few):

@@ -28,6 +28,7 @@ from mobcg.forcematch.noise_floor import (
     hold,
     main,
     mean_force_share,
+    net_forces,
     springs_on,
     summary,
 )
@@ -104,6 +105,12 @@ def test_noise_that_is_over_within_a_frame_is_decorrelated_after_one():
 def test_an_inefficiency_ends_where_the_correlation_does():
     assert statistical_inefficiency([1.0, 0.5, -0.1, 0.9]) == pytest.approx(1 + 2 * 0.75 * 0.5)
     assert statistical_inefficiency([1.0, 1.0, 1.0, 1.0]) == pytest.approx(4)
+
+
+def test_where_beads_are_held_forces_are_those_on_molecules():
+    of_beads = np.arange(2 * 6 * 3, dtype=float).reshape(2, 6, 3)
+    np.testing.assert_allclose(net_forces(of_beads, 3)[1, 1], of_beads[1, 3:].sum(axis=0))
+    np.testing.assert_allclose(net_forces(of_beads, 1), of_beads)
 
 
 def test_the_summary_tells_the_noise_apart_from_the_mean():
@@ -212,6 +219,19 @@ def test_a_program_that_fails_makes_no_floor(tmp_path, monkeypatch):
     with pytest.raises(ProgramError):
         floor_of(tmp_path / "run", tmp_path)
     assert not (tmp_path / "floor.json").exists()
+
+
+@pytest.mark.workflow
+def test_held_beads_leave_less_of_the_net_force_open_than_a_held_centre(finished, tmp_path):
+    """They say how a molecule is turned, too."""
+    (tmp_path / "centres").mkdir()
+    (tmp_path / "beads").mkdir()
+    mapping = [[0, 1, 6, 7], [2, 3, 8, 9], [4, 5, 10, 11]]
+    centres = hold(SMALL, finished, tmp_path / "centres", Machine(), held_ps=5.0)
+    beads = hold(SMALL | {"mapping": mapping}, finished, tmp_path / "beads", Machine(), held_ps=5.0)
+    assert beads["beads_per_molecule"] == 3
+    assert beads["force_rms_kj_mol_nm"] == pytest.approx(centres["force_rms_kj_mol_nm"], rel=0.1)
+    assert beads["r2_floor"] > 2 * centres["r2_floor"]
 
 
 @pytest.mark.workflow

@@ -32,4 +32,4 @@ def dense_liquids() -> Liquids:
         number_density_nm3=np.full(len(still), DENSITY),
         n_beads=np.full(len(still), 1000.0),
     )
-    return with_multiples(with_friction(still, {"langevin": 1.5, "dpd": 4.0}), factors=(1.2, 1.5))
+    return with_multiples(with_friction(still, {"langevin": 1.5, "dpd": 4.0}), factors=(1.2, 1.5), slowing=6.0)

@@ -147,6 +147,14 @@ def test_a_failed_parent_makes_failed_rows(failed, liquid, ibi, tmp_path):
     assert pq.read_schema(_written(tmp_path, rows)).names == TABLES["evaluation"].arrow_schema.names
 
 
+@pytest.mark.parametrize(("model", "has_cost"), [("pair_fm", True), ("ibi", False)])
+def test_a_force_matched_pair_potential_tells_what_its_dynamics_cost(model, has_cost, liquid, ibi, tmp_path):
+    (row,) = evaluate({**SPEC, "model": model}, [liquid], ibi, None, tmp_path, silent)
+    assert row["status"] == "ok"
+    # 160 beads and some 80 ps take LAMMPS seconds at most.
+    assert (0 < row.get("md_core_s_ns_bead", 0) < 30 / 0.08 / N_BEADS) == has_cost
+
+
 def _written(directory, rows):
     write_record(directory / "row.parquet", "evaluation", rows[0])
     return directory / "row.parquet"

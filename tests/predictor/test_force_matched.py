@@ -8,14 +8,16 @@ import pyarrow.parquet as pq
 import pytest
 
 from mobcg.pair import R_NM
+from mobcg.predictor.evaluate import Dynamics, predicted_candidate
 from mobcg.predictor.force_matched import evaluation_rows, main
 from mobcg.predictor.models import mobcg
 from mobcg.predictor.propose import main as propose
 from mobcg.predictor.propose import proposed_row
-from mobcg.predictor.scoring import Reference
+from mobcg.predictor.scoring import Reference, mean_reference
+from mobcg.predictor.storage import load_model
 from mobcg.predictor.train import main as train
 from mobcg.records import read_record, read_rows, to_arrow, write_record
-from tests.predictor.cases import TEMPERATURE_K, with_friction, write_tables
+from tests.predictor.cases import TEMPERATURE_K, with_friction, with_multiples, write_tables
 
 RDF = 1 - np.exp(-((R_NM / 0.5) ** 12))
 REFERENCE = Reference(("a" * 16,), 78.0, 298.15, 6.7, 200, 1.8, 0.05, RDF, np.full(150, 0.005))
@@ -131,6 +133,18 @@ def test_the_density_at_1_atm_is_that_of_the_run_from_the_same_start():
     assert (second["density_1atm_kg_m3"], second["density_1atm_kg_m3_se"]) == (870.0, 2.0)
 
 
+def test_what_drifts_at_constant_energy_keeps_its_scores_and_says_so():
+    drifting = {**judged(0, "nve", verdict="unstable"), "reason": "The conserved energy drifts."}
+    lost = {**judged(0, "npt", verdict="no density"), "reason": "it evaporates"}
+    rows = evaluation_rows(SPEC, [judged(0), drifting, judged(1), judged(1, "nve")], REFERENCE)
+    assert [row["status"] for row in rows] == ["ok", "ok"]
+    assert rows[0]["alpha"] == pytest.approx(2.0)
+    assert [row.get("reason") for row in rows] == ["unstable at constant energy: The conserved energy drifts.", None]
+    (both,) = evaluation_rows(SPEC, [judged(0), drifting, lost], REFERENCE)
+    expected = "no density at 1 atm: it evaporates; unstable at constant energy: The conserved energy drifts."
+    assert both["reason"] == expected
+
+
 def test_a_proposal_that_cannot_be_is_a_failed_record(liquids, tmp_path):
     model = mobcg.train(with_friction(liquids, {"dpd": 7.0}), mobcg.DEFAULTS, 1, lambda line: None)
     # A wall that begins to rise outwards: no potential that can be run.
@@ -150,7 +164,7 @@ def test_a_proposal_that_cannot_be_is_a_failed_record(liquids, tmp_path):
 
 
 def test_a_proposal_is_a_record_of_a_potential(liquids, tmp_path, capsys):
-    tables = write_tables(tmp_path, with_friction(liquids, {"dpd": 7.0}), "benzene")
+    tables = write_tables(tmp_path, with_multiples(with_friction(liquids, {"dpd": 7.0})), "benzene")
     model = tmp_path / "model"
     assert train(["--tables", str(tables), "--model", "mobcg", "--fold", "benzene", "--out", str(model)]) == 0
     row = {**atomistic(), "rdf": liquids.rdf[0].tolist(), "number_density_nm3": float(liquids.number_density_nm3[0])}
@@ -160,7 +174,15 @@ def test_a_proposal_is_a_record_of_a_potential(liquids, tmp_path, capsys):
     record = read_record(tmp_path / "potential.parquet")
     assert record["origin"] == "predicted"
     assert record["parent_id"] == "a" * 16
-    assert np.isfinite(record["potential_kj_mol"]).all()
+    # It is the potential of the row mobcg of the scoreboard, which runs without friction, its knob at its own choice.
+    scored = {**SPEC, "model": "mobcg"}
+    candidate = predicted_candidate(load_model(model), scored, 1.0, mean_reference([row]), lambda line: None)
+    assert candidate.dynamics == Dynamics("nose_hoover", 0.0)
+    np.testing.assert_array_equal(record["potential_kj_mol"], candidate.potential_kj_mol)
+    structural = predicted_candidate(
+        load_model(model), {**SPEC, "model": "mobcg_dpd"}, 1.0, mean_reference([row]), lambda line: None
+    )
+    assert not np.allclose(record["potential_kj_mol"], structural.potential_kj_mol, atol=0.05)
     # A model that saw the molecule must not propose for it.
     assert train(["--tables", str(tables), "--model", "mobcg", "--fold", "benzene", "--out", str(tmp_path / "b")]) == 0
     training = json.loads((tmp_path / "b/training.json").read_text())

@@ -66,7 +66,7 @@ def test_weights_that_meant_something_else_are_refused(release):
     saved = json.loads(header.read_text())
     header.write_text(json.dumps(saved | {"settings": {"processes": []}}))  # as the first ones were
     sign(release)
-    with pytest.raises(InputError, match=r"settings\.format: found 1; allowed: 4\. Another mobcg wrote this model"):
+    with pytest.raises(InputError, match=r"settings\.format: found 1; allowed: 5\. Another mobcg wrote this model"):
         load_model(release / "models/mobcg")
 
 

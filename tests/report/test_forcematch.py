@@ -7,11 +7,13 @@ import numpy as np
 import pytest
 
 from mobcg.forcematching import ForceMatching
+from mobcg.observables import finite_size_factor
 from mobcg.pair import R_NM
 from mobcg.predictor.scoring import Reference
 from mobcg.report.forcematch import (
     Results,
     Trial,
+    bead_cells,
     bead_figure,
     csv_text,
     false_peak,
@@ -30,7 +32,7 @@ REFERENCE = Reference(("a" * 16,), 78.0, 298.15, 6.7, 200, 1.8, 0.05, RDF, np.fu
 
 def run(start: int = 0, ensemble: str = "nvt", verdict: str = "stable", **changes) -> dict:
     return {
-        "spec": json.dumps({"model": "schnet"}),
+        "spec": json.dumps({"model": "schnet", "nvt_ps": 100.0}),
         "start": start,
         "ensemble": ensemble,
         "verdict": verdict,
@@ -43,6 +45,10 @@ def run(start: int = 0, ensemble: str = "nvt", verdict: str = "stable", **change
         "rdf": RDF.tolist(),
         "rdf_se": [0.005] * 150,
         "bead_rdf": None,
+        "bead_rdf_se": [0.004] * 150,
+        "atomistic_bead_rdf_se": [0.003] * 150,
+        "atomistic_pressure_bar": 40.0,
+        "atomistic_pressure_bar_se": 9.0,
         "pressure_bar": 3900.0,
         "pressure_bar_se": 10.0,
         "molecule_energy_kj_mol": -3.0,
@@ -109,15 +115,75 @@ def test_findings_name_what_reproduces_and_what_does_not():
         trial(0.5, run(**unstable), energy_weight=0.0, r2=0.05),
     ]
     told = findings(found)
-    assert "λ = 0 is unstable. Reproduced: 0 of 1 such settings are stable, of the others 5 of 5." in told[0]
+    assert "λ = 0 is unstable. Reproduced: 1 of 1 such settings are unstable, of the others 0 of 5." in told[0]
     assert told[0].endswith("Unstable at sigma_nm 0.5, energy_weight 0.0.")
     assert "a cutoff of 0.6 nm is unstable. Not tried here." in told[1]
     ranks = "Rank correlation of σ and rdf_error, λ = 0.1, 4 settings that differ in σ alone: +1.00"
     assert [line for line in told if "Rank" in line] == [f"{ranks} (+1 or −1: monotone)."]
     assert findings(found[::-1])[2:-1] == told[2:-1]
     assert any("of the others 0.050 to 0.050; here they do separate" in line for line in told)
+    assert told[-1] == "Each setting was judged from 1 start, 100 ps at constant temperature."
     calm = findings([trial(0.5, run(), energy_weight=0.0), trial(0.5, run())])
-    assert "Not reproduced: 1 of 1" in calm[0]
+    assert "Not reproduced: 0 of 1 such settings are unstable" in calm[0]
+
+
+def test_what_freezes_or_collapses_is_not_counted_as_unstable():
+    ends = ("unstable", "collapsed", "frozen")
+    found = [trial(0.3 + 0.1 * place, run(verdict=end, rdf=None), energy_weight=0) for place, end in enumerate(ends)]
+    found += [trial(0.5, run(verdict="unstable", rdf=None)), trial(0.6, run())]
+    told = findings(found)[0]
+    assert "Reproduced in part: 1 of 3 such settings are unstable, of the others 1 of 2." in told
+    assert "collapsed at sigma_nm 0.4" in told
+    assert "Not reproduced: 0 of 2" in findings(found[1:3])[0]
+
+
+def test_a_trend_that_few_settings_show_is_not_decided():
+    lost = {"verdict": "collapsed", "rdf": None}
+    found = [trial(0.2, run(**lost)), trial(0.3, run()), trial(0.4, run()), trial(0.5, run())]
+    ranks = [line for line in findings(found) if "Rank" in line]
+    assert ranks == ["Rank correlation of σ and rdf_error, λ = 0.1: only 3 of 4 σ are stable: not decided."]
+    assert not any("Rank" in line for line in findings([trial(0.3, run()), trial(0.3, run(), energy_weight=0)]))
+
+
+def test_a_study_says_how_many_starts_decide_and_why_it_has_no_mobility():
+    short = {"diffusion_nm2_ns": None, "spec": json.dumps({"model": "schnet", "nvt_ps": 50.0})}
+    found = [trial(sigma, run(**short), run(1, **short)) for sigma in (0.3, 0.4)]
+    told = findings(found)[-1]
+    assert told.startswith(
+        "Each setting was judged from 2 starts, 50 ps at constant temperature: too short for a self-"
+    )
+    assert told.endswith("so that α is left out.")
+    assert np.isnan(found[0].judged.alpha).all()
+    assert found[0].judged.error[0] == 0
+    colours = [points.get_array() for place in study_figure(found).axes for points in place.collections]
+    assert colours == [None] * len(colours)  # drawn, but with no colour for α
+
+
+def test_mobilities_in_boxes_of_different_sizes_are_compared_in_an_infinite_one():
+    rows = [run(n_molecules=200), run(n_molecules=1000)]
+    small, large = (summarise([row], REFERENCE).alpha for row in rows)
+    assert small[0] == pytest.approx(2.0)
+    # The same D is that of a slower liquid in a larger box.
+    ratio = finite_size_factor(1000) / finite_size_factor(200)
+    assert 0.8 < ratio < 1
+    assert large == (pytest.approx(2.0 * ratio), pytest.approx(small[1] * ratio))
+
+
+def test_beads_are_scored_beside_the_molecules():
+    off = (RDF * 1.03).tolist()
+    judged = summarise(
+        [run(bead_rdf=off, atomistic_bead_rdf=RDF.tolist()), run(1, bead_rdf=off, atomistic_bead_rdf=RDF.tolist())],
+        REFERENCE,
+    )
+    assert judged.bead_error[0] == pytest.approx(0.03)
+    assert 0 < judged.bead_error[1] < 0.01
+    assert np.isnan(summarise([run()], REFERENCE).bead_error).all()
+    assert judged.atomistic_pressure_bar == (40.0, 9.0)
+    training = {"accuracy": {"test": {"r2": 0.98, "r2_se": 0.001, "molecules": {"r2": 0.4, "r2_se": 0.02}}}}
+    cells = bead_cells(Trial({}, judged, training, "id"))
+    assert cells["R² of net forces on molecules"] == "0.400 ± 0.020"
+    assert cells["rdf_error e of beads"].startswith("0.03")
+    assert bead_cells(Trial({}, judged, {"failed": "nan"}, "id"))["R² of net forces on molecules"] == "–"
 
 
 def test_the_false_peak_is_that_of_beads_of_different_molecules():
@@ -130,7 +196,8 @@ def test_the_false_peak_is_that_of_beads_of_different_molecules():
     assert np.isnan(false_peak(trial(0.3, run(verdict="unstable", rdf=None)).judged))
     told = findings([low, high])
     assert any("σ below 0.3 nm: at most 3 in 1 settings (sigma_nm 0.2, energy_weight 0.01)." in line for line in told)
-    assert "σ of 0.3 nm and less is unstable at λ of 0.01 and less. Reproduced: 0 of 1" in told[0]
+    assert "σ of 0.3 nm and less is unstable at λ of 0.01 and less. Not reproduced: 0 of 1" in told[0]
+    assert told[0].endswith("Collapsed at sigma_nm 0.2, energy_weight 0.01.")
     assert not any("cutoff" in line for line in told)  # found for one bead a molecule
     curves = bead_figure([low, high]).axes[0].lines
     assert [curve.get_linestyle() for curve in curves] == [":", "-", "-"]
@@ -167,7 +234,9 @@ def test_a_noise_floor_that_failed_is_a_row_with_its_reason(tmp_path):
     good = {"r2_floor": 0.2, "r2_floor_se": 0.01, **half, "noise_decorrelation_ps": 0.5, "displacement_rms_nm": 0.003}
     for name, found in (("benzene", good), ("neopentane", {"failed": "they strayed"})):
         (tmp_path / f"forcematch/floor.{name}.json").write_text(json.dumps(found | {"held_ps": 25.0}))
-    first, second = floors(Results(plan))
+    results = Results(plan)
+    assert [results.ceiling(name) for name in ("benzene", "neopentane", "benzene.two")] == ["0.200 ± 0.010", "–", "–"]
+    first, second = floors(results)
     assert (first["R² that can be had"], first["configurations"], first["failed"]) == ("0.200 ± 0.010", "6", "–")
     assert (second["R² that can be had"], second["held / ps"], second["failed"]) == ("–", "25", "they strayed")
 

@@ -13,7 +13,7 @@ import pytest
 from mobcg.pair import R_NM
 from mobcg.predictor.scoring import scoreboard
 from mobcg.report.liquids import liquids_of
-from mobcg.report.make import FIGURES, exhibits, main, make_report
+from mobcg.report.make import FIGURES, MATCHED, exhibits, main, make_report
 from mobcg.report.release import evaluation_table
 from mobcg.report.scores import score_liquids, summarise
 from mobcg.spec import canonical_json, run_id
@@ -69,6 +69,31 @@ def test_liquids_without_a_molecule_are_reported_like_others(tmp_path, tables):
     text = " ".join(page.text)
     assert f"{number + 14} records, D from" in text
     assert "froze: D* is 0.0012" in text
+
+
+def test_figures_of_force_matching_are_on_the_page_where_there_are_any(tmp_path, release_dir):
+    out = tmp_path / "out"
+    done, begun = (tmp_path / f"results/{scale}/forcematch" for scale in ("study", "workstation"))
+    for directory in (done, begun):
+        directory.mkdir(parents=True)
+        for name in ("study_one-bead", "study_one-bead_beads", "rdf"):
+            (directory / f"{name}.png").write_bytes(b"a figure of " + name.encode())
+    (done / "report.md").write_text("# Force matching\n\n**These numbers are rough: short runs**\n")
+    main(["--release", str(release_dir), "--out", str(out), "--results", str(tmp_path / "results")])
+    page = Page((out / "report.html").read_text(encoding="utf-8"))
+    embedded = [source for source in page.sources if source.startswith("data:image/png;base64,")]
+    assert len(embedded) == len(FIGURES) + 3
+    assert base64.b64decode(embedded[-2].partition(",")[2]) == b"a figure of study_one-bead"
+    text = " ".join(page.text)
+    assert "Force matching, study: Study of hyper-parameters, one-bead, beads" in text
+    assert "Rough: short runs" in text
+    assert "Force matching, workstation" not in text  # it has no report yet
+    assert "--results results" in text
+
+
+def test_every_figure_of_force_matching_has_a_caption():
+    captions = {path.stem for path in (REPOSITORY / "scripts/mobcg/report/captions").glob("forcematch_*.rst")}
+    assert captions == {f"forcematch_{kind}" for kind in MATCHED}
 
 
 def test_a_whole_release_makes_every_output_twice_the_same(tmp_path, release_dir):

@@ -102,6 +102,8 @@ class CoarseRun:
         Mean pressure (kinetic and conservative) and its standard error from time blocks.
     time_step_fs
         Time step that the run ended with.
+    core_s_ns_bead
+        Processor time of LAMMPS per nanosecond and bead, its start and the equilibration counted.
     retries
         Attempts before it, each with twice the time step of the next.
     """
@@ -113,12 +115,19 @@ class CoarseRun:
     pressure_bar: float
     pressure_bar_se: float
     time_step_fs: float
+    core_s_ns_bead: float
     retries: int = 0
 
     @property
     def production_ps(self) -> float:
         """Time between the first and the last frame."""
         return (len(self.trajectory.positions_nm) - 1) * self.trajectory.frame_ps
+
+    @property
+    def steps_per_core_s(self) -> float:
+        """Steps a second of processor time."""
+        steps_ns = FS_PER_PS**2 / self.time_step_fs
+        return steps_ns / self.core_s_ns_bead / self.trajectory.positions_nm.shape[1]
 
 
 @dataclass(frozen=True)
@@ -198,8 +207,10 @@ def simulate(
             "dump_modify frames sort id header no format float %.4f",
             f"run {lengths.production_steps}",
         ]
+        before_s = programs.children_core_s()
         _run_lammps(directory, script)
-        return _read_run(directory, state, lengths, thermostat, friction_1_ps)
+        core_s = programs.children_core_s() - before_s
+        return _read_run(directory, state, lengths, thermostat, friction_1_ps, core_s)
 
     longest_ps = friction_step_ps(thermostat, friction_1_ps, number_density_nm3)
     first_fs = time_step_fs(potential_kj_mol, mass_g_mol, temperature_k, longest_ps)
@@ -439,6 +450,10 @@ class _Lengths:
     def frame_ps(self) -> float:
         return self.frame_steps * self.step_fs / FS_PER_PS
 
+    @property
+    def nanoseconds(self) -> float:
+        return (self.start_steps + self.equilibration_steps + self.production_steps) * self.step_fs / FS_PER_PS**2
+
 
 def _time_unit(mass_g_mol: float) -> float:
     return math.sqrt(mass_g_mol / REFERENCE_MASS_G_MOL)
@@ -638,7 +653,9 @@ def _check_whole(directory: Path, n_samples: int, n_steps: int) -> None:
         raise _torn(directory / SAMPLES_FILE, f"it holds {n_samples} of {n_steps // SAMPLE_EVERY + 1} samples")
 
 
-def _read_run(directory: Path, state: _State, lengths: _Lengths, thermostat: str, friction_1_ps: float) -> CoarseRun:
+def _read_run(
+    directory: Path, state: _State, lengths: _Lengths, thermostat: str, friction_1_ps: float, core_s: float
+) -> CoarseRun:
     _, temperatures, pressures_atm, conserved_kcal = _read_samples(directory, 4).T
     _check_whole(directory, len(temperatures), lengths.production_steps)
     _check_temperature(temperatures, state.temperature_k)
@@ -655,6 +672,7 @@ def _read_run(directory: Path, state: _State, lengths: _Lengths, thermostat: str
         pressure,
         error,
         lengths.step_fs,
+        core_s / lengths.nanoseconds / state.n_beads,
     )
 
 

@@ -1,7 +1,8 @@
 """Bench of force-matched models: `python -m mobcg.forcematch.bench [--sizes N …] [--out FILE]`. Part of `make bench`.
 
-Steps of molecular dynamics a second on one core: SchNet and HIP-NN-TS of the default settings (their speed does not
-depend on their weights), a pair table in the same engine, and beside them a pair table in LAMMPS, the reference.
+Steps of molecular dynamics a second on one core, as the judgements run them: SchNet and HIP-NN-TS of the default
+settings, HIP-NN-TS as the scales have it (their speed does not depend on their weights), a pair table in the same
+engine, and beside them a pair table in LAMMPS, the reference.
 """
 
 from __future__ import annotations
@@ -22,14 +23,16 @@ from threadpoolctl import threadpool_limits
 from mobcg.coarse.simulate import box_length_nm, simulate, start_positions
 from mobcg.config import NETWORK_SETTINGS
 from mobcg.forcematch.dynamics import steps_per_second
-from mobcg.forcematch.field import Beads
+from mobcg.forcematch.field import Beads, Field
 from mobcg.forcematch.network import rebuild
 from mobcg.forcematch.pair_table import PairTable
 from mobcg.pair import R_NM, taper
 from mobcg.records import atomic_path
 from mobcg.units import FS_PER_PS
 
-SIZES = (216, 500, 1000)
+SIZES = (200, 500, 1000)
+# Of the scales pilot and workstation.
+SMALL_HIPNN = {"features": 16, "sensitivities": 12, "cutoff_nm": 0.8, "soft_max_nm": 0.75}
 NUMBER_DENSITY_NM3, TEMPERATURE_K, MASS_G_MOL = 6.5, 298.15, 78.0
 SIGMA_NM, EPSILON_KJ_MOL = 0.5, 1.0
 EQUILIBRATION_PS_100, PRODUCTION_PS_100 = 5.0, 150.0
@@ -46,8 +49,10 @@ def fields(n_beads: int, seconds: float) -> dict[str, float]:
     edge_nm = box_length_nm(n_beads, NUMBER_DENSITY_NM3)
     positions = start_positions(n_beads, edge_nm, seed=1)
     beads = Beads.single(n_beads, MASS_G_MOL)
-    models = {"pair_table": PairTable(lennard_jones())}
-    models |= {name: rebuild(name, settings(), 1) for name, settings in NETWORK_SETTINGS.items()}
+    networks = {name: (name, settings()) for name, settings in NETWORK_SETTINGS.items()}
+    networks["hipnn_small"] = "hipnn", NETWORK_SETTINGS["hipnn"].model_validate(SMALL_HIPNN)
+    models: dict[str, Field] = {"pair_table": PairTable(lennard_jones())}
+    models |= {label: rebuild(*network, 1).for_dynamics() for label, network in networks.items()}
     return {name: steps_per_second(model, beads, positions, edge_nm, seconds) for name, model in models.items()}
 
 

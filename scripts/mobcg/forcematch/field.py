@@ -22,6 +22,11 @@ from torch import Tensor
 from mobcg.errors import InputError
 
 
+def accelerator() -> torch.device:
+    """Return where networks run: on the GPU where there is one, else on the processor."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
 @dataclass(frozen=True)
 class Beads:
     """The beads of a box, whatever their positions.

@@ -4,9 +4,9 @@
 --work DIR --out FILE.parquet`
 
 A many-body model runs here, from atomistic frames, at constant temperature, and where that ends stable or frozen also
-at constant energy, and at 1 atm for its density. A pair potential (pair_fm, an inversion's) runs in LAMMPS, from a
-lattice shaken loose, at constant temperature. One row a run; a run that blows up, freezes or collapses is a row that
-says so. Started again it goes on where it was.
+at constant energy, and at 1 atm for its density. A pair potential (pair_fm, an inversion's) runs in LAMMPS at constant
+temperature, from a lattice shaken loose, and here at constant energy. One row a run; a run that blows up, freezes or
+collapses is a row that says so. Started again it goes on where it was.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import resource
 import shutil
 import sys
 from collections.abc import Callable, Mapping, Sequence
@@ -34,12 +33,14 @@ from mobcg.coarse.simulate import simulate as simulate_pairs
 from mobcg.errors import InputError, SimulationError
 from mobcg.forcematch.beads_of import beads_of
 from mobcg.forcematch.dynamics import Run, fingerprint, simulate
-from mobcg.forcematch.field import Beads, Field
+from mobcg.forcematch.field import Beads, Field, accelerator
 from mobcg.forcematch.judge import Liquid, Verdict, collapsed, energy_drift_kt_ns, judge, moving, wrong_temperature
+from mobcg.forcematch.motion import Forces
 from mobcg.forcematch.pair_fm import PairForce
+from mobcg.forcematch.pair_table import PairTable
 from mobcg.forcematch.starts import relaxed, resized
 from mobcg.forcematch.storage import load
-from mobcg.observables import BeadTrajectory, displacement_curve, radial_distribution, self_diffusion
+from mobcg.observables import BeadTrajectory, block_mean, displacement_curve, radial_distribution, self_diffusion
 from mobcg.pair import CUTOFF_NM
 from mobcg.programs import ProgramError, versions
 from mobcg.records import atomic_path, read_record, work_directory, write_json
@@ -59,8 +60,11 @@ NUMBERS = (
     "diffusion_nm2_ns", "diffusion_nm2_ns_se", "diffusion_yh_nm2_ns", "pressure_bar", "pressure_bar_se",
     "molecule_energy_kj_mol", "molecule_energy_kj_mol_se", "smallest_distance_nm", "energy_drift_kt_ns",
     "density_1atm_kg_m3", "density_1atm_kg_m3_se", "steps_per_core_s", "core_s_ns_bead",
+    "atomistic_pressure_bar", "atomistic_pressure_bar_se",
 )  # fmt: skip
-CURVES = ("rdf", "rdf_se", "bead_rdf", "bead_rdf_se", "atomistic_bead_rdf", "msd_time_ps", "msd_nm2")
+CURVES = (
+    "rdf", "rdf_se", "bead_rdf", "bead_rdf_se", "atomistic_bead_rdf", "atomistic_bead_rdf_se", "msd_time_ps", "msd_nm2",
+)  # fmt: skip
 SCHEMA = pa.schema(
     [
         ("judgement_id", pa.string()),
@@ -73,6 +77,7 @@ SCHEMA = pa.schema(
         ("reason", pa.string()),
         *((name, pa.float64()) for name in NUMBERS),
         *((name, CURVE) for name in CURVES),
+        ("device", pa.string()),
         ("spec", pa.string()),
         ("versions", pa.string()),
     ]
@@ -89,8 +94,9 @@ class Start:
         What is run: positions (beads, 3).
     liquid
         What the atomistic liquid is like.
-    bead_rdf
-        Its g(r) of beads of different molecules; None for one bead a molecule.
+    measured
+        What of its run the rows repeat: g(r) of beads of different molecules, where there are several in each, and the
+        pressure, where it is known.
     """
 
     beads: Beads
@@ -98,7 +104,7 @@ class Start:
     box_length_nm: float
     temperature_k: float
     liquid: Liquid
-    bead_rdf: NDArray[np.float64] | None
+    measured: Mapping[str, Any]
 
 
 def starts(spec: Spec, trajectories: Sequence[BeadTrajectory]) -> list[Start]:
@@ -120,9 +126,7 @@ def starts(spec: Spec, trajectories: Sequence[BeadTrajectory]) -> list[Start]:
         frame = (number // len(usable) + 1) * frames // (spec["starts"] // len(usable) + 2)
         beads, edge_nm = beads_of(trajectory), trajectory.box_length_nm
         liquid = Liquid.of(trajectory.positions_nm, beads, edge_nm)
-        bead_rdf = None
-        if trajectory.beads_per_molecule > 1:
-            bead_rdf = radial_distribution(trajectory.positions_nm, edge_nm, molecules=beads.molecules).rdf
+        measured = _of_atomistic(trajectory, beads)
         positions = trajectory.positions_nm[frame]
         if spec["n_molecules"] is not None:
             seed = spec_seed(spec, f"molecules of start {number}")
@@ -130,8 +134,17 @@ def starts(spec: Spec, trajectories: Sequence[BeadTrajectory]) -> list[Start]:
         if edge_nm <= 2 * CUTOFF_NM:
             made = f"{beads.n_molecules} molecules make a box of {edge_nm:.2f} nm"
             raise SimulationError(f"{made}; g(r) needs more than {2 * CUTOFF_NM:g} nm")
-        found.append(Start(beads, positions, edge_nm, trajectory.temperature_k, liquid, bead_rdf))
+        found.append(Start(beads, positions, edge_nm, trajectory.temperature_k, liquid, measured))
     return found
+
+
+def _of_atomistic(trajectory: BeadTrajectory, beads: Beads) -> dict[str, Any]:
+    known = trajectory.metadata
+    row = {f"atomistic_pressure_bar{end}": known.get(f"pressure_measured_bar{end}") for end in ("", "_se")}
+    if len(beads) == beads.n_molecules:
+        return row
+    inter = radial_distribution(trajectory.positions_nm, trajectory.box_length_nm, molecules=beads.molecules)
+    return row | {"atomistic_bead_rdf": inter.rdf.tolist(), "atomistic_bead_rdf_se": inter.rdf_se.tolist()}
 
 
 def judged(
@@ -150,7 +163,8 @@ def judged(
     model
         A many-body field, or a pair potential (150,) on the common grid.
     """
-    others = [ensemble for ensemble in ("nve", "npt") if isinstance(model, Field) and spec[f"{ensemble}_ps"] > 0]
+    field = model if isinstance(model, Field) else PairTable(model).to(accelerator())
+    others = [ensemble for ensemble in ("nve", "npt") if spec[f"{ensemble}_ps"] > 0]
     rows = []
     for number, start in enumerate(starts(spec, trajectories)):
         settled: dict[str, Any] = {}
@@ -165,11 +179,11 @@ def judged(
                 def say(line: str, name: str = name) -> None:
                     report(f"{name}: {line}")
 
-                if isinstance(model, Field):
-                    step_fs = settled.get("time_step_fs")
-                    row = _many_body(spec, model, start, number, ensemble, step_fs, work / stem, say)
-                else:
+                if ensemble == "nvt" and not isinstance(model, Field):
                     row = _pairwise(spec, model, start, number, work / stem)
+                else:
+                    step_fs = settled.get("time_step_fs")
+                    row = _in_this_engine(spec, field, start, number, ensemble, step_fs, work / stem, say)
                 write_json(path, row)
                 say(f"{row['verdict']}: {row['reason']}")
             row = json.loads(path.read_text())
@@ -184,7 +198,7 @@ def _mark(model: Field | NDArray) -> str:
     return digest[:12]
 
 
-def _many_body(
+def _in_this_engine(
     spec: Spec,
     model: Field,
     start: Start,
@@ -224,13 +238,16 @@ def _many_body(
         return run, {"verdict": verdict.status, "reason": verdict.reason} | _of_run(run)
 
     run, found = attempt(0, time_step_fs)
-    if found["verdict"] in ("unstable", "collapsed"):  # perhaps it was only too fast for a steep wall
+    # Perhaps it was only too fast for a steep wall. Steps too long by a factor of 5 to 20 drift or blow up, and do not
+    # collapse: a collapse is the potential's own.
+    if found["verdict"] == "unstable":
         say(f"{found['reason']} Again with half the time step.")
         run, found = attempt(1, run.time_step_fs / 2)
         found["reason"] = f"With a time step of {run.time_step_fs:.2f} fs: {found['reason']}"
     for count in range(2):
         checkpoint(count).unlink(missing_ok=True)
     ran = {"versions": canonical_json({**versions("mobcg"), "torch": torch.__version__})}
+    ran["device"] = next(model.parameters()).device.type
     return _row(spec, start, number, ensemble) | _cost(run) | ran | found
 
 
@@ -261,7 +278,7 @@ def _row(spec: Spec, start: Start, number: int, ensemble: str) -> dict[str, Any]
         "temperature_k": start.temperature_k,
         "box_length_nm": start.box_length_nm,
         "mass_g_mol": float(start.beads.masses_g_mol.sum()) / n_molecules,
-        "atomistic_bead_rdf": None if start.bead_rdf is None else start.bead_rdf.tolist(),
+        **start.measured,
     }
 
 
@@ -320,8 +337,6 @@ def structure_and_dynamics(centres: BeadTrajectory) -> dict[str, Any]:
 def _pairwise(spec: Spec, potential_kj_mol: NDArray, start: Start, number: int, directory: Path) -> dict[str, Any]:
     row = _row(spec, start, number, "nvt") | {"versions": canonical_json(versions("lmp", "mobcg"))}
     per_100 = (row["mass_g_mol"] / 100) ** 0.5
-    production_ps_100 = max(spec["nvt_ps"] / per_100, PAIR_PS_100)
-    before_s = _children_core_s()
     try:
         run = simulate_pairs(
             potential_kj_mol,
@@ -332,13 +347,11 @@ def _pairwise(spec: Spec, potential_kj_mol: NDArray, start: Start, number: int, 
             thermostat="nose_hoover",
             friction_1_ps=0.0,
             equilibration_ps_100=spec["equilibration_ps"] / per_100,
-            production_ps_100=production_ps_100,
+            production_ps_100=max(spec["nvt_ps"] / per_100, PAIR_PS_100),
             seed=spec_seed(spec, f"velocities of start {number}"),
             directory=directory,
         )
-        nanoseconds = (spec["equilibration_ps"] + production_ps_100 * per_100) / FS_PER_PS
-        cost = (_children_core_s() - before_s) / nanoseconds / row["n_beads"]
-        return row | _of_pairs(run, start) | {"core_s_ns_bead": cost}
+        return row | _of_pairs(run, start) | of_frames(PairTable(potential_kj_mol), run.trajectory, start.beads)
     except ProgramError:
         raise
     except UnmeasurableError as error:
@@ -350,18 +363,24 @@ def _pairwise(spec: Spec, potential_kj_mol: NDArray, start: Start, number: int, 
         shutil.rmtree(directory, ignore_errors=True)
 
 
-def _children_core_s() -> float:
-    """Return the processor time of all programs that this one started and that are over."""
-    used = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return used.ru_utime + used.ru_stime
-
-
 def _of_pairs(run: CoarseRun, start: Start) -> dict[str, Any]:
     """Return verdict and measurements; of temperature and drift LAMMPS' own run is judged by `mobcg.coarse`."""
     found = {name: value for name, value in measure(run).items() if name in SCHEMA.names}
     collapse = collapsed(run.trajectory, start.beads, start.liquid)
     verdict = moving(run.trajectory) if collapse is None else Verdict("collapsed", collapse)
+    found |= {"core_s_ns_bead": run.core_s_ns_bead, "steps_per_core_s": run.steps_per_core_s}
     return found | {"verdict": verdict.status, "reason": f"{verdict.reason} {run.temperature_measured_k:.1f} K."}
+
+
+def of_frames(field: Field, trajectory: BeadTrajectory, beads: Beads) -> dict[str, float]:
+    """Return energy per molecule and smallest distance of the frames of a run in which nobody measured either."""
+    find = Forces(field, beads, trajectory.box_length_nm)
+    energy = block_mean([find(frame)[0] / beads.n_molecules for frame in trajectory.positions_nm])
+    return {
+        "molecule_energy_kj_mol": energy[0],
+        "molecule_energy_kj_mol_se": energy[1],
+        "smallest_distance_nm": min(find.smallest_nm(frame) for frame in trajectory.positions_nm),
+    }
 
 
 def model_of(options: argparse.Namespace) -> Field | NDArray:
@@ -376,7 +395,7 @@ def model_of(options: argparse.Namespace) -> Field | NDArray:
     """
     if options.model_dir is not None:
         model = load(options.model_dir)
-        return model.potential_kj_mol()[0] if isinstance(model, PairForce) else model.for_dynamics()
+        return model.potential_kj_mol()[0] if isinstance(model, PairForce) else model.for_dynamics().to(accelerator())
     record = read_record(options.potential)
     if record["status"] != "ok":
         raise SimulationError(f"the inversion failed: {record['reason']}")

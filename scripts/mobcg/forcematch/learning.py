@@ -26,7 +26,7 @@ from torch import Tensor
 
 from mobcg.config import NetworkSettings
 from mobcg.errors import InputError, SimulationError
-from mobcg.forcematch.field import Pairs, evaluate, pairs_within
+from mobcg.forcematch.field import Pairs, accelerator, evaluate, pairs_within
 from mobcg.forcematch.frames import Frames, Residuals, share_explained, time_blocks
 from mobcg.forcematch.network import NetworkField, build
 from mobcg.forcematch.storage import restore, tensors_of
@@ -73,6 +73,7 @@ class Sample:
         self.positions = torch.from_numpy(frames.positions_nm).to(device)
         self.forces = torch.from_numpy(frames.forces_kj_mol_nm).to(device)
         self.n_molecules = len(np.unique(frames.beads.molecules))
+        self.molecules = torch.from_numpy(frames.beads.molecules).to(device)
         energies = frames.energies_kj_mol
         self.energies = None if energies is None else torch.from_numpy(energies).to(device) / self.n_molecules
         self.pairs = []
@@ -137,36 +138,61 @@ def steps_of(sets: Sequence[int], batch_frames: int, seed: int, epoch: int) -> I
     yield from (steps[place] for place in rng.permutation(len(steps)))
 
 
-def measured(model: NetworkField, sample: Sample, batch_frames: int) -> tuple[Residuals, NDArray]:
-    """Return what a model leaves of the squared net forces, in blocks of time, and its energies per molecule."""
+@dataclass(frozen=True)
+class Measured:
+    """What a model leaves of the squared forces on beads and of the net ones on molecules, and energies per molecule.
+
+    Residuals are in blocks of time, energies (frames,) in kJ/mol. Of one bead a molecule both residuals are the same.
+    """
+
+    beads: Residuals
+    molecules: Residuals
+    energies_kj_mol: NDArray[np.float64]
+
+
+def measured(model: NetworkField, sample: Sample, batch_frames: int) -> Measured:
+    """Return what a model says of some frames, and what of their forces it leaves."""
     left, squared, energies = [], [], []
     start = 0
     for block in time_blocks(sample.frames):
         rows = np.arange(start, start + len(block))
         start += len(block)
-        total = 0.0
+        totals, wholes = np.zeros(2), np.zeros(2)
         for few in np.array_split(rows, -(-len(rows) // batch_frames)):
             forces, energy = sample.predict(model, few)
-            total += float(torch.sum((forces.double() - sample.forces[torch.from_numpy(few)]) ** 2))
+            known = sample.forces[torch.from_numpy(few)]
+            totals += _squares(forces.double() - known, sample)
+            wholes += _squares(known, sample)
             energies.append(energy.double().cpu().numpy())
-        left.append(total)
-        squared.append(float(np.sum(block.forces_kj_mol_nm**2)))
-    return Residuals(np.array(left), np.array(squared)), np.concatenate(energies)
+        left.append(totals)
+        squared.append(wholes)
+    residuals = (Residuals(*columns) for columns in zip(np.transpose(left), np.transpose(squared), strict=True))
+    return Measured(*residuals, np.concatenate(energies))
+
+
+def _squares(forces: Tensor, sample: Sample) -> tuple[float, float]:
+    """Return Σ |F|² of forces (frames, beads, 3) over beads, and of their sums in each molecule over molecules."""
+    net = forces.new_zeros(len(forces), sample.n_molecules, 3).index_add(1, sample.molecules, forces)
+    return float(torch.sum(forces**2)), float(torch.sum(net**2))
 
 
 def accuracy(model: NetworkField, sets: Sequence[Frames], batch_frames: int) -> dict[str, Any]:
     """Return R² of the forces of all sets and of each, with standard errors, and how energies go with the atoms'.
 
-    `energy_correlation` is Pearson's, of each set; None where the frames have no energies.
+    `molecules` is the same of the net forces on molecules, where these are several beads: a stiff bond is most of the
+    force on each, and says nothing of the liquid. `energy_correlation` is Pearson's, of each set; None where the frames
+    have no energies.
     """
     device = next(model.parameters()).device
-    residuals, correlations = [], []
+    found, correlations = [], []
     for frames in sets:
-        residual, energies = measured(model, Sample(frames, model.cutoff_nm, device), batch_frames)
-        residuals.append(residual)
+        one = measured(model, Sample(frames, model.cutoff_nm, device), batch_frames)
+        found.append(one)
         known = frames.energies_kj_mol is not None and len(frames) > 1
-        correlations.append(float(np.corrcoef(energies, frames.energies_kj_mol)[0, 1]) if known else None)
-    return {**r2_of(residuals), "energy_correlation": correlations}
+        correlations.append(float(np.corrcoef(one.energies_kj_mol, frames.energies_kj_mol)[0, 1]) if known else None)
+    several = any(len(np.unique(frames.beads.molecules)) < len(frames.beads) for frames in sets)
+    of_molecules = {"molecules": r2_of([one.molecules for one in found])} if several else {}
+    return {**r2_of([one.beads for one in found]), **of_molecules, "energy_correlation": correlations}
 
 
 def r2_of(residuals: Sequence[Residuals]) -> dict[str, Any]:
@@ -225,7 +251,7 @@ def train(
     """
     parts = dict(zip(PARTS, zip(*(frames.split() for frames in sets), strict=True), strict=True))
     scales = scales_of(parts["train"], settings.energy_weight)
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = accelerator()
     model = build(name, settings, parts["train"], seed).to(device)
     key = {"model": name, "settings": model.settings.model_dump(), "seed": seed, "data_sha256": data_sha256(sets)}
     optimizer = torch.optim.Adam(model.parameters(), settings.learning_rate)
@@ -289,7 +315,7 @@ def _epoch(
         frames += len(rows)
     if not np.isfinite(totals).all():
         raise SimulationError(f"the loss of epoch {epoch + 1} is {totals[0] / frames:g}: try a smaller learning_rate")
-    r2, _ = share_explained([measured(model, sample, settings.batch_frames)[0] for sample in validate])
+    r2, _ = share_explained([measured(model, sample, settings.batch_frames).beads for sample in validate])
     line = {
         "train_force_error": totals[0] / frames,
         "train_energy_error": None if scales.energy is None else totals[1] / frames,

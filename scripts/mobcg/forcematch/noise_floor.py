@@ -10,8 +10,10 @@ which a coarse-grained model can learn, and noise around that mean, which none c
 
 Springs hold the centres of mass where they are at the start of an atomistic run, at its end, and after each of some
 free runs from there; what the mean of the forces over the time that they are held leaves of them is the noise (Noid et
-al., J. Chem. Phys. 128, 244114 (2008), for the decomposition). DIR of `--run` is the work directory of that run,
-finished. Where that run failed, or this one does, the floor is `failed` and the reason.
+al., J. Chem. Phys. 128, 244114 (2008), for the decomposition). Where a molecule is several beads each is held, and F is
+the net force on the molecule: the bonds between its beads may be stiffer than the springs, so that the force along them
+is not that of the start. DIR of `--run` is the work directory of that run, finished. Where that run failed, or this one
+does, the floor is `failed` and the reason.
 """
 
 from __future__ import annotations
@@ -115,7 +117,7 @@ def hold(
     Parameters
     ----------
     spec
-        Of the atomistic run; with `mapping` each bead is held.
+        Of the atomistic run; with `mapping` each bead is held, and forces are those on molecules.
     run, work
         Work directory of the finished run, which is only read, and of this one.
     held_ps
@@ -165,7 +167,8 @@ def hold(
         settled = beads.time_ps > DISCARDED_PS
         displacements.append(there[settled])
         # Forces in the trajectory are those of the atoms and of the springs.
-        forces.append((beads.forces_kj_mol_nm + springs.spring_kj_mol_nm2[:, None] * there)[settled])
+        clean = beads.forces_kj_mol_nm + springs.spring_kj_mol_nm2[:, None] * there
+        forces.append(net_forces(clean[settled], len(groups)))
     strayed_nm = float(np.sqrt(np.mean(np.square(displacements))))
     thermal_nm = np.sqrt(thermal_energy_kj_mol(spec["temperature_k"]) * np.mean(1 / springs.spring_kj_mol_nm2))
     if strayed_nm > MOST_DISPLACEMENT * thermal_nm:
@@ -177,6 +180,11 @@ def hold(
         **summary(forces),
         "displacement_rms_nm": strayed_nm,
     }
+
+
+def net_forces(forces_kj_mol_nm: NDArray, beads_per_molecule: int) -> NDArray[np.float64]:
+    """Return the net force on each molecule, (frames, molecules, 3), of those on its beads, (frames, beads, 3)."""
+    return forces_kj_mol_nm.reshape(len(forces_kj_mol_nm), -1, beads_per_molecule, 3).sum(axis=2)
 
 
 def summary(forces: Sequence[NDArray]) -> dict[str, Any]:

@@ -264,9 +264,11 @@ def _run_replica(
         measured = measure(run)
         columns = {name: value for name, value in measured.items() if name in EVALUATION_COLUMNS}
         together, together_se = neighbour_correlation(run.trajectory) or (None, None)
+        cost = {"md_core_s_ns_bead": run.core_s_ns_bead} if spec["model"] == "pair_fm" else {}
         return (
             row
             | columns
+            | cost
             | {"neighbour_correlation": together, "neighbour_correlation_se": together_se}
             | scores(measured, reference, seed)
             | _density(spec, own_spec, potential, reference, directory)

@@ -35,11 +35,12 @@ def evaluation_rows(spec: Spec, judged: Sequence[Mapping[str, Any]], reference: 
     spec
         molecule_id, model.
     judged
-        Rows of `mobcg.forcematch.judgement`: those at constant temperature, and at 1 atm the density of each start.
+        Rows of `mobcg.forcematch.judgement`: those at constant temperature, and for each start at 1 atm the density,
+        at constant energy the verdict: where that is not stable, `reason` says so beside the scores.
     """
-    densities = {run["start"]: run for run in judged if run["ensemble"] == "npt"}
+    others = {(run["start"], run["ensemble"]): run for run in judged}
     at_temperature = [run for run in judged if run["ensemble"] == "nvt"]
-    return [_row(spec, run, densities.get(run["start"]), reference) for run in at_temperature]
+    return [_row(spec, run, others, reference) for run in at_temperature]
 
 
 def failed_rows(spec: Spec, judged: Sequence[Mapping[str, Any]], reason: str) -> list[dict[str, Any]]:
@@ -63,7 +64,9 @@ def _of_run(spec: Spec, run: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def _row(spec: Spec, run: Mapping[str, Any], at_1atm: Mapping[str, Any] | None, reference: Reference) -> dict[str, Any]:
+def _row(
+    spec: Spec, run: Mapping[str, Any], others: Mapping[tuple[int, str], Mapping[str, Any]], reference: Reference
+) -> dict[str, Any]:
     row = _of_run(spec, run) | {"reference_run_ids": list(reference.run_ids)}
     if run["verdict"] != STABLE:
         return row | {"status": "failed", "reason": f"{run['verdict']}: {run['reason']}"}
@@ -71,11 +74,15 @@ def _row(spec: Spec, run: Mapping[str, Any], at_1atm: Mapping[str, Any] | None, 
         return row | {"status": "failed", "reason": "too short for a self-diffusion coefficient"}
     measured = {name: run[name] for name in EVALUATION_COLUMNS & run.keys()}
     scored = row | measured | scores(run, reference, plan_seed(row["spec"], "bootstrap")) | {"status": "ok"}
-    if at_1atm is None:
-        return scored
-    if at_1atm["verdict"] != STABLE:
-        return scored | {"reason": f"no density at 1 atm: {at_1atm['reason']}"}
-    return scored | {name: at_1atm[name] for name in ("density_1atm_kg_m3", "density_1atm_kg_m3_se")}
+    remarks = []
+    if (at_1atm := others.get((run["start"], "npt"))) is not None:
+        if at_1atm["verdict"] == STABLE:
+            scored |= {name: at_1atm[name] for name in ("density_1atm_kg_m3", "density_1atm_kg_m3_se")}
+        else:
+            remarks.append(f"no density at 1 atm: {at_1atm['reason']}")
+    if (free := others.get((run["start"], "nve"))) is not None and free["verdict"] != STABLE:
+        remarks.append(f"{free['verdict']} at constant energy: {free['reason']}")
+    return scored | ({"reason": "; ".join(remarks)} if remarks else {})
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

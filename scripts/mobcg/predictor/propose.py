@@ -22,13 +22,17 @@ from mobcg.programs import versions
 from mobcg.records import read_record, write_record
 from mobcg.step import run_step
 
+# Raised when another potential is proposed for the same state by the same model.
+PROTOCOL = 2
+
 
 def proposed_row(model: Any, model_sha256: str, record: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the row: the potential for structure of `mobcg`, its knob left alone.
+    """Return the row: what the model `mobcg` of the scoreboard runs at this state, without friction.
 
-    A failed one with the reason where the atomistic run failed, or what is proposed has no wall.
+    That is the potential for the structure times what promises the best compromise of g(r) and D, its knob at its own
+    choice, at 1 atm. A failed row with the reason where the atomistic run failed, or what is proposed has no wall.
     """
-    spec = {"kind": "proposal", "protocol": 1, "state_run_id": record["run_id"], "model_sha256": model_sha256}
+    spec = {"kind": "proposal", "protocol": PROTOCOL, "state_run_id": record["run_id"], "model_sha256": model_sha256}
     row = {
         "potential_id": run_id(spec),
         "molecule_id": record["molecule_id"],
@@ -55,8 +59,7 @@ def _proposed(model: Any, record: Mapping[str, Any]) -> dict[str, Any]:
         reference.diffusion_nm2_ns,
         reference.n_molecules,
     )
-    # With a friction: the potential that it goes with is the one for structure.
-    potential = propose(model, state, "dpd").potential_kj_mol[0]
+    potential = propose(model, state, "nose_hoover").potential_kj_mol[0]
     return {
         "temperature_k": reference.temperature_k,
         "number_density_nm3": reference.number_density_nm3,

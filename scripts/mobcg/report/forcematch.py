@@ -26,7 +26,7 @@ from scipy.stats import spearmanr
 
 from mobcg.database.build import current_commit
 from mobcg.errors import InputError, SimulationError
-from mobcg.observables import rdf_error
+from mobcg.observables import finite_size_factor, rdf_error
 from mobcg.pair import R_NM
 from mobcg.plan import Plan, load_plan
 from mobcg.predictor.scoring import Reference, mean_reference, mobility, rdf_error_se
@@ -39,6 +39,8 @@ from mobcg.step import run_step
 VERDICTS = {"stable": "o", "unstable": "X", "frozen": "s", "collapsed": "v", "failed": "P"}
 # Gerakinis et al. report a false peak of the three-bead model here where σ is 0.2 nm.
 FALSE_PEAK_NM = (0.2, 0.27)
+# Stable settings, at different σ, that a trend is read from.
+LEAST_SIGMAS = 4
 NAN = float("nan")
 
 
@@ -48,15 +50,18 @@ class Judged:
 
     Means over the runs that were stable, with the errors of `mobcg.predictor.scoring.mean_over_replicas`; nan without
     any. `verdicts` and `reasons` are one a start: of the run at constant temperature if it was not stable, else of that
-    at constant energy where there is one.
+    at constant energy where there is one. `alpha` is D/D_AA, both in an infinite box where the numbers of molecules
+    differ; `bead_error` is rdf_error of beads of different molecules, where there are several in each.
     """
 
     spec: Mapping[str, Any]
     verdicts: tuple[str, ...]
     reasons: tuple[str, ...]
     error: tuple[float, float]
+    bead_error: tuple[float, float]
     alpha: tuple[float, float]
     pressure_bar: tuple[float, float]
+    atomistic_pressure_bar: tuple[float, float]
     density_1atm_kg_m3: tuple[float, float]
     energy_kj_mol: tuple[float, float]
     rdf: NDArray[np.float64] | None
@@ -94,8 +99,10 @@ def summarise(rows: Sequence[Mapping[str, Any]], reference: Reference | None) ->
         tuple(row["verdict"] for row in ended),
         tuple(row["reason"] for row in ended),
         mean_of(scored, "rdf_error"),
+        mean_of([_bead_scores(row) for row in sound if row["bead_rdf"]], "rdf_error"),
         mean_of(scored, "alpha"),
         mean_of(scored, "pressure_bar"),
+        mean_of(nvt[:1], "atomistic_pressure_bar"),
         mean_of(npt, "density_1atm_kg_m3"),
         mean_of(scored, "molecule_energy_kj_mol"),
         np.mean([row["rdf"] for row in sound], axis=0) if sound else None,
@@ -121,9 +128,17 @@ def _scores(row: Mapping[str, Any], reference: Reference) -> dict[str, float]:
     error_se = rdf_error_se(row["rdf"], row["rdf_se"], reference.rdf, reference.rdf_se, seed=1)
     found = {"rdf_error": rdf_error(row["rdf"], reference.rdf), "rdf_error_se": error_se}
     if row["diffusion_nm2_ns"]:
-        own = row["diffusion_nm2_ns"], row["diffusion_nm2_ns_se"]
+        # 1 where the model runs in the box of the atomistic liquid.
+        larger = finite_size_factor(row["n_molecules"]) / finite_size_factor(reference.n_molecules)
+        own = larger * row["diffusion_nm2_ns"], larger * row["diffusion_nm2_ns_se"]
         found["alpha"], found["alpha_se"] = mobility(*own, reference.diffusion_nm2_ns, reference.diffusion_nm2_ns_se)
     return found
+
+
+def _bead_scores(row: Mapping[str, Any]) -> dict[str, float]:
+    """Return rdf_error of beads of different molecules against those of the atomistic liquid, and its error."""
+    curves = row["bead_rdf"], row["bead_rdf_se"], row["atomistic_bead_rdf"], row["atomistic_bead_rdf_se"]
+    return {"rdf_error": rdf_error(curves[0], curves[2]), "rdf_error_se": rdf_error_se(*curves, seed=1)}
 
 
 def _median(values: Iterable[float | None]) -> float:
@@ -161,10 +176,15 @@ class Results:
         fit = self.matching.judgements[name]["source"].get("fit_id")
         return None if fit is None else json.loads((Path(self.plan.fit_dir(fit)) / "training.json").read_text())
 
-    def floor(self, molecule: str) -> dict[str, Any] | None:
-        """Return the noise floor of a molecule's net forces, where it was measured."""
-        path = Path(self.plan.scale_dir) / "forcematch" / f"floor.{molecule}.json"
+    def floor(self, name: str) -> dict[str, Any] | None:
+        """Return the noise floor of the net forces of a molecule, or molecule.mapping, where it was measured."""
+        path = Path(self.plan.scale_dir) / "forcematch" / f"floor.{name}.json"
         return json.loads(path.read_text()) if path.is_file() else None
+
+    def ceiling(self, name: str) -> str:
+        """Return the R² that can be had, of the same, as a cell."""
+        floor = self.floor(name)
+        return "–" if floor is None or "failed" in floor else measured(floor["r2_floor"], floor["r2_floor_se"])
 
 
 Row = dict[str, str]
@@ -173,7 +193,7 @@ Row = dict[str, str]
 def judged_cells(results: Results, name: str) -> Row:
     """Return the cells that every table has of a judgement."""
     judged, training = results.judged(name), results.training(name)
-    accuracy, core_s = test_accuracy(training), NAN if training is None else training.get("core_s", NAN)
+    accuracy, core_s = accuracy_on_test(training), NAN if training is None else training.get("core_s", NAN)
     return {
         "verdict": ", ".join(
             f"{judged.verdicts.count(verdict)} {verdict}" for verdict in dict.fromkeys(judged.verdicts)
@@ -190,12 +210,16 @@ def judged_cells(results: Results, name: str) -> Row:
     }
 
 
-def test_accuracy(training: Mapping[str, Any] | None) -> tuple[float, float]:
-    """Return R² of the forces on test frames and its standard error; nan where nothing was trained, or diverged."""
+def accuracy_on_test(training: Mapping[str, Any] | None, of_molecules: bool = False) -> tuple[float, float]:
+    """Return R² of the forces on test frames and its standard error; nan where nothing was trained, or diverged.
+
+    Of the forces on beads, or of the net forces on molecules of several beads.
+    """
     if training is None or "accuracy" not in training:
         return NAN, NAN
     test = training["accuracy"]["test"]
-    return test["r2"], test["r2_se"]
+    found = test.get("molecules", {"r2": NAN, "r2_se": NAN}) if of_molecules else test
+    return found["r2"], found["r2_se"]
 
 
 def scoreboard(results: Results) -> list[Row]:
@@ -203,26 +227,23 @@ def scoreboard(results: Results) -> list[Row]:
     rows = []
     for key, name in results.matching.scoreboard.items():
         molecule, model = key.split(".")
-        floor = results.floor(molecule)
-        measurable = floor is not None and "failed" not in floor
-        ceiling = measured(floor["r2_floor"], floor["r2_floor_se"]) if measurable else "–"
         rows.append(
             {"liquid": molecule, "model": LOOKS[model].label}
             | judged_cells(results, name)
-            | {"R² that can be had": ceiling}
+            | {"R² that can be had": results.ceiling(molecule)}
         )
     return rows
 
 
 def floors(results: Results) -> list[Row]:
-    """Return one row for each molecule whose centres of mass were held: how much can be learned, or what failed."""
+    """Return one row for each liquid whose beads were held, one a molecule or more: what can be learned, or failed."""
     rows = []
-    for molecule in results.matching.floors:
-        found = defaultdict(lambda: NAN, results.floor(molecule))
+    for name in results.matching.floors:
+        found = defaultdict(lambda: NAN, results.floor(name))
         first_half = found["r2_floor_first_half"], found["r2_floor_first_half_se"]
         rows.append(
             {
-                "liquid": molecule,
+                "liquid": name,
                 "R² that can be had": measured(found["r2_floor"], found["r2_floor_se"]),
                 "of the first half of the time": measured(*first_half),
                 "configurations": str(found.get("configurations", "–")),
@@ -252,7 +273,7 @@ def sizes(results: Results) -> list[Row]:
             "verdict": judged.verdict,
             "energy / (kJ/mol per molecule)": measured(*judged.energy_kj_mol),
             "rdf_error e": measured(*judged.error),
-            "α = D/D_AA": measured(*judged.alpha),
+            "α = D/D_AA, both in an infinite box": measured(*judged.alpha),
             "steps / core-s": measured(judged.steps_per_core_s),
         }
         for molecule in results.matching.sizes
@@ -286,14 +307,28 @@ def trials(results: Results, study: str) -> list[Trial]:
 
 def study_table(results: Results, study: str) -> list[Row]:
     """Return one row a setting: what varies, how it ended."""
-    found = trials(results, study)
+    found, asked = trials(results, study), results.plan.scale.forcematch.studies[study]
     names = varied([trial.settings for trial in found])
+    if asked.mapping is None:
+        ceiling = {"R² that can be had": results.ceiling(asked.molecule)}
+    else:
+        ceiling = {"R² of net forces that can be had": results.ceiling(f"{asked.molecule}.{asked.mapping}")}
     return [
         {name: f"{trial.settings[name]}" for name in names}
         | judged_cells(results, trial.name)
+        | ({} if asked.mapping is None else bead_cells(trial))
+        | ceiling
         | {"false peak": measured(false_peak(trial.judged)), "reason": trial.judged.reasons[0]}
         for trial in found
     ]
+
+
+def bead_cells(trial: Trial) -> Row:
+    """Return the cells of molecules of several beads. Most of the force on each is that of a stiff bond, hence R²."""
+    return {
+        "rdf_error e of beads": measured(*trial.judged.bead_error),
+        "R² of net forces on molecules": measured(*accuracy_on_test(trial.training, of_molecules=True)),
+    }
 
 
 def false_peak(judged: Judged) -> float:
@@ -333,7 +368,7 @@ def findings(found: Sequence[Trial]) -> list[str]:
             _ended(found, "a cutoff of 0.6 nm is unstable", lambda settings: settings["cutoff_nm"] <= 0.6),
         ]
     told += _monotone(found)
-    losses = [(test_accuracy(trial.training)[0], trial.judged) for trial in found]
+    losses = [(accuracy_on_test(trial.training)[0], trial.judged) for trial in found]
     good = [r2 for r2, judged in losses if judged.verdict == "stable"]
     bad = [r2 for r2, judged in losses if judged.verdict != "stable" and np.isfinite(r2)]
     if good and bad:
@@ -342,7 +377,7 @@ def findings(found: Sequence[Trial]) -> list[str]:
             f"The loss does not predict stability (published): R² of stable settings {min(good):.3f} to "
             f"{max(good):.3f}, of the others {min(bad):.3f} to {max(bad):.3f}; here they {apart} separate."
         )
-    return told
+    return [*told, _judging(found)]
 
 
 def _small_sigma(settings: Mapping[str, Any]) -> bool:
@@ -354,39 +389,52 @@ def _named(trial: Trial, found: Sequence[Trial]) -> str:
 
 
 def _monotone(found: Sequence[Trial]) -> list[str]:
-    """Return how rdf_error goes with σ among stable settings that are alike in all else, of four and more."""
-    groups: dict[str, list[tuple[float, float]]] = {}
+    """Return how rdf_error goes with σ among stable settings that are alike in all else; with few, that it is open."""
+    groups: dict[str, list[Trial]] = {}
     for trial in found:
-        if trial.judged.verdict == "stable" and np.isfinite(trial.judged.error[0]):
-            rest = {name: value for name, value in trial.settings.items() if name != "sigma_nm"}
-            pair = trial.settings["sigma_nm"], trial.judged.error[0]
-            groups.setdefault(json.dumps(rest, sort_keys=True), []).append(pair)
+        rest = {name: value for name, value in trial.settings.items() if name != "sigma_nm"}
+        groups.setdefault(json.dumps(rest, sort_keys=True), []).append(trial)
     told = []
-    for rest, pairs in groups.items():
-        if len({sigma for sigma, _ in pairs}) >= 4:
-            weight = json.loads(rest)["energy_weight"]
-            rank = float(spearmanr(*np.array(pairs).T).statistic)
-            told.append(
-                f"Rank correlation of σ and rdf_error, λ = {weight:g}, {len(pairs)} settings that differ in σ alone: "
-                f"{rank:+.2f} (+1 or −1: monotone)."
-            )
+    for rest, some in groups.items():
+        tried = {trial.settings["sigma_nm"] for trial in some}
+        if len(tried) == 1:
+            continue
+        sound = [trial for trial in some if trial.judged.verdict == "stable" and np.isfinite(trial.judged.error[0])]
+        head = f"Rank correlation of σ and rdf_error, λ = {json.loads(rest)['energy_weight']:g}"
+        if len(sound) < LEAST_SIGMAS:
+            told.append(f"{head}: only {len(sound)} of {len(tried)} σ are stable: not decided.")
+            continue
+        pairs = [(trial.settings["sigma_nm"], trial.judged.error[0]) for trial in sound]
+        rank = float(spearmanr(*np.array(pairs).T).statistic)
+        told.append(f"{head}, {len(pairs)} settings that differ in σ alone: {rank:+.2f} (+1 or −1: monotone).")
     return told
 
 
 def _ended(found: Sequence[Trial], claim: str, chosen: Callable[[Mapping[str, Any]], bool]) -> str:
+    """Return whether settings that are said to be unstable are; one that freezes or collapses is not counted so."""
     there = [trial for trial in found if chosen(trial.settings)]
+    others = [trial for trial in found if not chosen(trial.settings)]
     if not there:
         return f"Published: {claim}. Not tried here."
-    stable = [trial for trial in there if trial.judged.verdict == "stable"]
-    verdict = "reproduced" if not stable else "not reproduced" if len(stable) == len(there) else "reproduced in part"
-    others = len(found) - len(there)
-    calm = sum(trial.judged.verdict == "stable" for trial in found) - len(stable)
+    unstable, elsewhere = (sum(one.judged.verdict == "unstable" for one in some) for some in (there, others))
+    verdict = "Reproduced in part" if unstable else "Not reproduced"
+    verdict = "Reproduced" if unstable == len(there) else verdict
     text = (
-        f"Published: {claim}. {verdict.capitalize()}: {len(stable)} of {len(there)} such settings are stable, of the "
-        f"others {calm} of {others}."
+        f"Published: {claim}. {verdict}: {unstable} of {len(there)} such settings are unstable, of the others "
+        f"{elsewhere} of {len(others)}."
     )
-    wrong = [f"{trial.judged.verdict} at {_named(trial, found)}" for trial in there if trial not in stable]
+    wrong = [f"{one.judged.verdict} at {_named(one, found)}" for one in there if one.judged.verdict != "stable"]
     return f"{text} {'; '.join(wrong).capitalize()}." if wrong else text
+
+
+def _judging(found: Sequence[Trial]) -> str:
+    """Return how much each verdict rests on."""
+    starts = max(len(trial.judged.verdicts) for trial in found)
+    length_ps = found[0].judged.spec["nvt_ps"]
+    text = f"Each setting was judged from {starts} start{'s' * (starts > 1)}, {length_ps:g} ps at constant temperature"
+    if any(np.isfinite(trial.judged.alpha[0]) for trial in found):
+        return f"{text}."
+    return f"{text}: too short for a self-diffusion coefficient, so that α is left out."
 
 
 def transfer_table(results: Results, molecule: str) -> list[Row]:
@@ -400,6 +448,7 @@ def transfer_table(results: Results, molecule: str) -> list[Row]:
                 "learned at": row["train"],
                 "T / K": f"{spec['temperature_k']:g}",
                 "density / (kg/m³)": f"{spec['density_kg_m3']:g}",
+                "all-atom pressure / bar": measured(*results.judged(row["judgement"]).atomistic_pressure_bar),
             }
             | {key: value for key, value in judged_cells(results, row["judgement"]).items() if key not in SAME}
         )

@@ -1,7 +1,8 @@
 """Make the report of a release: `python -m mobcg.report.make --release DIR --out DIR [--title TEXT] [--rough]`.
 
 Writes report.html, scoreboard.md, scoreboard.csv and figures/<name>.png for each name in `FIGURES`, always all of them:
-a figure whose data are missing says so.
+a figure whose data are missing says so. With `--results DIR` the page also shows the figures that `make forcematch` has
+left there.
 """
 
 from __future__ import annotations
@@ -38,6 +39,13 @@ FIGURES = (
     "reliability",
     "overview",
 )
+# What figures of force matching (`mobcg.report.forcematch`) show, by the first word of their names.
+MATCHED = {
+    "rdf": "g(r) of the liquids",
+    "sizes": "Other numbers of molecules",
+    "study": "Study of hyper-parameters",
+    "transfer": "Transfer between temperatures and densities",
+}
 
 
 def exhibits(
@@ -72,8 +80,25 @@ def scored(release_dir: Path) -> tuple[Release, list[Liquid], list[Score], list[
     return release, liquids, scores, summarise(scores)
 
 
-def make_report(release_dir: Path, out: Path, title: str | None, rough: bool) -> None:
-    """Write the report of the release in `release_dir` to `out`.
+def matched(results: Path) -> list[Illustration]:
+    """Return the figures of every scale whose force matching is reported in a results directory."""
+    found = []
+    for report in sorted(results.glob("*/forcematch/report.md")):
+        scale, notes = report.parts[-3], ()
+        if "**These numbers are rough" in report.read_text(encoding="utf-8"):
+            notes = ("Rough: short runs, made to show that the chain works.",)
+        for path in sorted(path for kind in MATCHED for path in report.parent.glob(f"{kind}*.png")):
+            kind, *of = path.stem.split("_")
+            what = ", ".join([MATCHED[kind], *of])
+            caption = caption_text(files("mobcg.report").joinpath(f"captions/forcematch_{kind}.rst").read_text("utf-8"))
+            name, heading = f"forcematch_{scale}_{path.stem}", f"Force matching, {scale}: {what}"
+            shown = f"Not part of the release; its tables are in {scale}/forcematch/report.md of the results."
+            found.append(Illustration(name, heading, path.read_bytes(), caption, shown, notes))
+    return found
+
+
+def make_report(release_dir: Path, out: Path, title: str | None, rough: bool, results: Path | None = None) -> None:
+    """Write the report of the release in `release_dir` to `out`, with the force matching in `results` where given.
 
     Raises
     ------
@@ -91,16 +116,18 @@ def make_report(release_dir: Path, out: Path, title: str | None, rough: bool) ->
             save_png(exhibit.figure, path)
         caption = caption_text(files("mobcg.report").joinpath(f"captions/{name}.rst").read_text(encoding="utf-8"))
         illustrations.append(Illustration(name, exhibit.title, path.read_bytes(), caption, exhibit.seen, exhibit.notes))
+    illustrations += matched(results) if results else []
     heading = title or f"mobcg release {release.name}"
-    command = _command(release_dir, title, rough)
+    command = _command(release_dir, title, rough, results)
     _write(out / "report.html", page(heading, release, scores, summaries, references, illustrations, rough, command))
 
 
-def _command(release_dir: Path, title: str | None, rough: bool) -> str:
+def _command(release_dir: Path, title: str | None, rough: bool, results: Path | None) -> str:
     """Return what makes the page again from the root of the repository; no path of this machine is in it."""
     away = release_dir.is_absolute() or len(release_dir.parts) < 2
     shown = Path("releases", release_dir.resolve().name) if away else release_dir
     parts = ["python", "-m", "mobcg.report.make", "--release", shown.as_posix(), "--out", "report"]
+    parts += ["--results", "results"] if results else []
     return shlex.join([*parts, *(["--title", title] if title else []), *["--rough"] * rough])
 
 
@@ -116,9 +143,10 @@ def main(arguments: list[str] | None = None) -> None:
     parser.add_argument("--out", type=Path, required=True, help="directory to write to")
     parser.add_argument("--title", help="title of the page; default: the name of the release")
     parser.add_argument("--rough", action="store_true", help="say that the numbers are rough")
+    parser.add_argument("--results", type=Path, help="directory of results, for what was force-matched")
     options = parser.parse_args(arguments)
     try:
-        make_report(options.release, options.out, options.title, options.rough)
+        make_report(options.release, options.out, options.title, options.rough, options.results)
     except InputError as error:
         sys.exit(f"error: {error}")
 
